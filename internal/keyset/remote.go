@@ -1,0 +1,296 @@
+package keyset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-gatehouse/gatehouse/internal/token"
+)
+
+const (
+	maxWait     = 2 * time.Second  // of a request, for keys on their way
+	askInterval = 30 * time.Second // between refreshes that an unknown kid asked for
+	minRetry    = time.Second
+	maxRetry    = 30 * time.Second
+)
+
+var (
+	errNotFetched = errors.New("the keys have not been fetched yet")
+	errStale      = errors.New("the keys are older than max_stale")
+	errTimeout    = errors.New("no keys within the time a request may wait")
+)
+
+// set is an immutable key set as it was at its last good fetch.
+type set struct {
+	keys       []token.Key
+	parsed     []parsedKey
+	prints     []string // sorted fingerprints
+	uri        string
+	fetchedAt  time.Time
+	generation uint64
+}
+
+func newSet(parsed []parsedKey, uri string, at time.Time) *set {
+	s := &set{keys: keysOf(parsed), parsed: parsed, uri: uri, fetchedAt: at}
+	for _, k := range s.keys {
+		s.prints = append(s.prints, fingerprint(k))
+	}
+	slices.Sort(s.prints)
+	return s
+}
+
+func (s *set) keyIDs() []string {
+	ids := make([]string, 0, len(s.keys))
+	for _, k := range s.keys {
+		ids = append(ids, k.ID())
+	}
+	return ids
+}
+
+// Remote is the key set of one issuer, fetched over HTTP. One goroutine fetches and stores; requests read a snapshot
+// without a lock and wait only when the key they need may be on its way.
+type Remote struct {
+	opts Options
+	log  *zap.Logger
+	set  atomic.Pointer[set] // nil until there were keys
+
+	wake    chan struct{} // a request asks for a refresh
+	restock chan struct{} // there is another store
+	stopped chan struct{} // closed when the goroutine has ended
+
+	mu       sync.Mutex // guards what follows
+	started  bool
+	closed   bool
+	cancel   context.CancelFunc
+	store    Store
+	underWay chan struct{} // closed at the end of the attempt under way or about to begin; nil between attempts
+	next     time.Time     // of the next attempt
+	lastAsk  time.Time
+	lastErr  error
+
+	src         source // this and what follows belong to the goroutine
+	failures    int
+	lastWarning string
+}
+
+// NewRemote checks the options and makes a set without keys. It touches no network and starts nothing.
+func NewRemote(o Options) (*Remote, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	if o.MaxStale == 0 {
+		o.MaxStale = defaultMaxStale
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	return &Remote{
+		opts:     o,
+		log:      o.Log.With(zap.String("issuer", o.Issuer)),
+		wake:     make(chan struct{}, 1),
+		restock:  make(chan struct{}, 1),
+		stopped:  make(chan struct{}),
+		underWay: make(chan struct{}), // the first attempt is awaited even before Start
+		src:      source{client: newClient(o.Transport), issuer: o.Issuer, fixed: o.URL},
+	}, nil
+}
+
+// Start begins to fetch in the background. A later call only gives another store; nil means none.
+func (r *Remote) Start(s Store) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return
+	}
+	r.store = s
+	if r.started {
+		signal(r.restock)
+		return
+	}
+	var ctx context.Context
+	ctx, r.cancel = context.WithCancel(context.Background())
+	r.started = true
+	go r.run(ctx)
+}
+
+// Close stops the goroutine and waits for it. Keys at hand still serve requests in flight until they are stale.
+func (r *Remote) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	started, cancel := r.started, r.cancel
+	r.mu.Unlock()
+	if started {
+		cancel()
+		<-r.stopped
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.release(nil)
+	if r.opts.Transport == nil {
+		r.src.client.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Ready tells whether keys are at hand now, so that Key would not have to wait for the first ones.
+func (r *Remote) Ready() bool { return r.current() != nil }
+
+// Generation changes whenever the key material does; it is 0 before the first keys.
+func (r *Remote) Generation() uint64 {
+	if s := r.set.Load(); s != nil {
+		return s.generation
+	}
+	return 0
+}
+
+// Status is what an operator wants to know of a set.
+type Status struct {
+	URL         string    // of the JWKS, once known
+	KeyIDs      []string  // in the issuer's order; empty for a key without kid
+	FetchedAt   time.Time // last good fetch
+	NextAttempt time.Time
+	LastError   string // of the last attempt; empty if it was good
+	Generation  uint64
+	Stale       bool // there were keys, but too long ago
+}
+
+// Status tells the state of the set.
+func (r *Remote) Status() Status {
+	status := Status{URL: r.opts.URL}
+	if s := r.set.Load(); s != nil {
+		status.URL, status.FetchedAt, status.Generation = s.uri, s.fetchedAt, s.generation
+		status.Stale = r.stale(s)
+		status.KeyIDs = s.keyIDs()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	status.NextAttempt = r.next
+	if r.lastErr != nil {
+		status.LastError = r.lastErr.Error()
+	}
+	return status
+}
+
+// Key returns the one key that fits the query. It waits at most two seconds: for the first keys, or for one refresh,
+// shared by all, when the kid is unknown. Its errors are token.ErrNoSuchKey and *token.UnavailableError.
+func (r *Remote) Key(ctx context.Context, q token.Query) (token.Key, error) {
+	s := r.current()
+	if s != nil {
+		if k, found := choose(s.keys, q); found {
+			return k, nil
+		}
+	}
+	begun := time.Now()
+	var deadline <-chan time.Time
+	for asked := false; ; {
+		var wait <-chan struct{}
+		switch {
+		case s == nil:
+			wait = r.attempt()
+		case !asked && s.fetchedAt.Before(begun):
+			wait, asked = r.ask(), true
+		}
+		if wait == nil {
+			return token.Key{}, r.refusal(s, nil)
+		}
+		if deadline == nil {
+			timer := time.NewTimer(maxWait)
+			defer timer.Stop()
+			deadline = timer.C
+		}
+		select {
+		case <-wait:
+		case <-deadline:
+			return token.Key{}, r.refusal(r.current(), errTimeout)
+		case <-ctx.Done():
+			return token.Key{}, r.unavailable(ctx.Err())
+		}
+		if s = r.current(); s != nil {
+			if k, found := choose(s.keys, q); found {
+				return k, nil
+			}
+		}
+	}
+}
+
+// current is the set while it may serve. "I cannot check" is not "you are wrong": a stale set is no set.
+func (r *Remote) current() *set {
+	if s := r.set.Load(); s != nil && !r.stale(s) {
+		return s
+	}
+	return nil
+}
+
+func (r *Remote) stale(s *set) bool { return time.Since(s.fetchedAt) > r.opts.MaxStale }
+
+func (r *Remote) refusal(s *set, err error) error {
+	if s != nil {
+		return token.ErrNoSuchKey
+	}
+	return r.unavailable(err)
+}
+
+func (r *Remote) unavailable(err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reason := errNotFetched
+	if r.set.Load() != nil {
+		reason = errStale
+	}
+	for _, also := range []error{err, r.lastErr} {
+		if also != nil {
+			reason = fmt.Errorf("%w: %w", reason, also)
+		}
+	}
+	retry := maxWait
+	if r.underWay == nil {
+		retry = (time.Until(r.next) + time.Second - 1).Truncate(time.Second)
+	}
+	return &token.UnavailableError{RetryAfter: min(max(retry, minRetry), maxRetry), Err: reason}
+}
+
+// attempt returns what to wait for when an attempt is under way, else nil.
+func (r *Remote) attempt() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.underWay
+}
+
+// ask joins the attempt under way or asks for one. It returns nil when an unknown kid asked too short a time ago, so
+// that random kids cannot make us a flood of fetches; nothing of the kid is remembered.
+func (r *Remote) ask() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.underWay != nil {
+		return r.underWay
+	}
+	if r.closed || (!r.lastAsk.IsZero() && time.Since(r.lastAsk) < askInterval) {
+		return nil
+	}
+	r.lastAsk = time.Now()
+	r.underWay = make(chan struct{})
+	signal(r.wake)
+	return r.underWay
+}
+
+// release lets all waiting requests look again and announces what they may wait for next. It needs the lock.
+func (r *Remote) release(next chan struct{}) {
+	if r.underWay != nil {
+		close(r.underWay)
+	}
+	r.underWay = next
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
