@@ -1,0 +1,47 @@
+package page
+
+import (
+	"net/http"
+	"testing"
+)
+
+func benchmarkRender(b *testing.B, body Body) {
+	p := newPages(b, Options{Brands: []Brand{acme()}})
+	r := sample(401, "token_expired")
+	buf := make([]byte, 0, 32<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := p.Render(buf[:0], body, "en", "panel.example.com", r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRenderHTML(b *testing.B)    { benchmarkRender(b, HTML) }
+func BenchmarkRenderProblem(b *testing.B) { benchmarkRender(b, Problem) }
+func BenchmarkRenderText(b *testing.B)    { benchmarkRender(b, Text) }
+
+func BenchmarkChoose(b *testing.B) {
+	h := http.Header{"Accept": {chromeAccept}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if Choose(h, false, Auto) != HTML {
+			b.Fatal("a browser gets a page")
+		}
+	}
+}
+
+func BenchmarkLanguage(b *testing.B) {
+	p := newPages(b, Options{})
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Language("de-CH,de;q=0.9,en-GB;q=0.8,en;q=0.7,fr;q=0.5")
+	}
+}
+
+func BenchmarkReturnTo(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		ReturnTo("GET", "/domains/example.com/dns?tab=records&page=2", nil)
+	}
+}

@@ -1,0 +1,324 @@
+package page
+
+import (
+	"encoding/json"
+	"flag"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const templatesDir = "../../templates"
+
+func newPages(t testing.TB, o Options) *Pages {
+	t.Helper()
+	if o.Templates == nil {
+		o.Templates = os.DirFS(templatesDir)
+	}
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func acme() Brand {
+	return Brand{
+		Name: "Acme Hosting", Color: "#0b57d0",
+		Login:         "https://login.example.com/start?rd={return_to}&ui_locales={lang}",
+		Logout:        "/logout?rd={return_to}",
+		Home:          "/",
+		Support:       "mailto:help@example.com?subject=Request%20{request_id}",
+		RequestAccess: "https://help.example.com/access?request={request_id}",
+		Links:         []Link{{"Status", "https://status.example.com/"}, {"Privacy", "/privacy"}},
+	}
+}
+
+func sample(status int, code string) Refusal {
+	return Refusal{
+		Status: status, Code: code, Method: "GET", ReturnTo: "/domains?tab=dns&q=a b",
+		RequestID: "3f2b8c1e-9d54-4a7b-8f60-2c1d5e7a9b34",
+		Time:      time.Date(2026, 11, 24, 10, 31, 7, 500, time.FixedZone("CET", 3600)),
+	}
+}
+
+// overlay is the real templates folder with some files replaced or added.
+func overlay(t *testing.T, files map[string]string) fs.FS {
+	t.Helper()
+	m := fstest.MapFS{}
+	dir := os.DirFS(templatesDir)
+	err := fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(dir, name)
+		m[name] = &fstest.MapFile{Data: data}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		if text == "" {
+			delete(m, name)
+			continue
+		}
+		m[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return m
+}
+
+func designCodes() map[string]int {
+	return map[string]int{
+		"credentials_missing": 401, "credentials_malformed": 401, "credentials_ambiguous": 400, "token_invalid": 401,
+		"token_expired": 401, "token_not_yet_valid": 401, "role_missing": 403, "claim_missing": 403, "scope_missing": 403,
+		"address_denied": 403, "path_denied": 403, "origin_denied": 403, "request_ambiguous": 400, "too_early": 425,
+		"keys_unavailable": 503, "internal_error": 500,
+	}
+}
+
+func TestEveryCodeHasWordsThatAreKind(t *testing.T) {
+	p := newPages(t, Options{})
+	l := p.locale("en")
+	for code, status := range designCodes() {
+		if _, ok := l.codes[code]; !ok {
+			t.Errorf("%s has no words of its own", code)
+		}
+		w := p.say(l, &Refusal{Status: status, Code: code})
+		for _, s := range []string{w.title, w.heading, w.detail} {
+			if s == "" {
+				t.Errorf("%s has an empty text", code)
+			}
+			for _, harsh := range []string{"forbidden", "denied", "unauthorized", "illegal", "error", "invalid"} {
+				if strings.Contains(strings.ToLower(s), harsh) {
+					t.Errorf("%s says %q: %s", code, harsh, s)
+				}
+			}
+		}
+	}
+	if h := l.codes["credentials_missing"].heading; h != "Sign in to continue" {
+		t.Errorf("heading of credentials_missing: %q", h)
+	}
+	if h := l.codes["token_expired"].heading; h != "Your session has ended" {
+		t.Errorf("heading of token_expired: %q", h)
+	}
+}
+
+func TestCataloguesAreSound(t *testing.T) {
+	files, err := filepath.Glob(templatesDir + "/locales/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no catalogues", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var texts map[string]string
+		if err := json.Unmarshal(data, &texts); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for key, s := range texts {
+			limit := 60
+			if strings.Contains(key, "detail") || !strings.Contains(key, ".") {
+				limit = 180
+			}
+			switch n := len([]rune(s)); {
+			case !norm.NFC.IsNormalString(s):
+				t.Errorf("%s: %s is not NFC", file, key)
+			case n > limit:
+				t.Errorf("%s: %s has %d characters, more than %d", file, key, n, limit)
+			case s != strings.TrimSpace(s):
+				t.Errorf("%s: %s has white space around it", file, key)
+			case strings.ContainsAny(s, "<>&"):
+				t.Errorf("%s: %s holds markup", file, key)
+			}
+			if strings.HasSuffix(key, ".detail") && !strings.ContainsAny(s[len(s)-1:]+lastRune(s), ".。।။།") {
+				t.Errorf("%s: %s is not a whole sentence", file, key)
+			}
+		}
+	}
+}
+
+func lastRune(s string) string {
+	r := []rune(s)
+	return string(r[len(r)-1:])
+}
+
+func TestKeysThatTemplatesUseAreAllInTheCatalogueAndNoneIsLeftOver(t *testing.T) {
+	files, err := filepath.Glob(templatesDir + "/*.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(data)
+	}
+	inGo := []string{"retry_soon", "retry_minute", "retry_minutes", "retry_at"}
+	for key := range newPages(t, Options{}).locale("en").texts {
+		if strings.Contains(key, ".") || slices.Contains(inGo, key) {
+			continue
+		}
+		if !strings.Contains(all.String(), `.T "`+key+`"`) {
+			t.Errorf("no template uses %q", key)
+		}
+	}
+}
+
+func TestCatalogueErrorsNameFileAndLine(t *testing.T) {
+	for name, c := range map[string]struct{ file, text, want string }{
+		"an unknown key":          {"locales/de.json", "{\n\"sign_im\": \"Anmelden\"\n}", `locales/de.json:2: unknown key "sign_im"; did you mean "sign_in"?`},
+		"a parameter too many":    {"locales/de.json", "{\n\n\"role_missing.detail_named\": \"{roles} {x}\"}", `locales/de.json:3: "role_missing.detail_named": found the parameters ["roles" "x"], expected ["roles"]`},
+		"a parameter missing":     {"locales/de.json", `{"role_missing.detail_named": "Rollen"}`, `locales/de.json:1: "role_missing.detail_named": found the parameters [], expected ["roles"]`},
+		"an open brace":           {"locales/de.json", `{"sign_in": "a {b"}`, `locales/de.json:1: "sign_in": expected "{name}"`},
+		"a closing brace":         {"locales/de.json", `{"sign_in": "a } b"}`, `found "}" without "{"`},
+		"a template in a text":    {"locales/de.json", `{"sign_in": "{{env}}"}`, `expected "{name}"`},
+		"an empty text":           {"locales/de.json", `{"sign_in": " "}`, `"sign_in" is empty`},
+		"a direction character":   {"locales/de.json", `{"sign_in": "a\u202eb"}`, `control or direction character`},
+		"a control character":     {"locales/de.json", `{"sign_in": "a\u0007b"}`, `control or direction character`},
+		"a key twice":             {"locales/de.json", "{\"sign_in\": \"a\",\n\"sign_in\": \"b\"}", `locales/de.json:2: `},
+		"a number":                {"locales/de.json", `{"sign_in": 1}`, `"sign_in": expected a text in quotes`},
+		"an array":                {"locales/de.json", `["sign_in"]`, `expected one JSON object`},
+		"text after the end":      {"locales/de.json", `{} {}`, `found more after the end`},
+		"a cut-off file":          {"locales/de.json", `{"sign_in": "a"`, `locales/de.json:1: `},
+		"a tag that is none":      {"locales/deutsch_1.json", `{}`, `"deutsch_1" is not a language tag`},
+		"a tag in odd spelling":   {"locales/pt-br.json", `{}`, `"pt-br" is not a language tag in its usual spelling`},
+		"a code without detail":   {"locales/en.json", `{"other.title":"a","status_401.title":"a","status_403.title":"a"}`, `locales/en.json has no key "other.heading"`},
+		"no general words":        {"locales/en.json", `{}`, `locales/en.json has no key "other.title"`},
+		"a title with parameters": {"locales/en.json", `{"other.title":"{a}","other.heading":"a","other.detail":"a","status_401.title":"a","status_403.title":"a"}`, `"other.title" cannot have parameters`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(Options{Templates: overlay(t, map[string]string{c.file: c.text})})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestTemplateErrorsNameFileAndLine(t *testing.T) {
+	content := func(s string) string { return "{{define \"content\"}}\n\n" + s + "\n{{end}}" }
+	for name, c := range map[string]struct{ file, text, want string }{
+		"a syntax error":                {"403.html", content("{{if}}"), "403.html:3: "},
+		"an unknown field":              {"403.html", content("{{.Nothing}}"), "403.html:3:"},
+		"an unknown key":                {"403.html", content(`{{.T "nothing"}}`), `has no key "nothing"`},
+		"a key with parameter":          {"403.html", content(`{{.T "retry_minutes"}}`), "needs parameters"},
+		"an unsafe context":             {"403.html", content(`<a href={{if .Home}}"{{end}}>`), "403.html:3"},
+		"no content":                    {"403.html", "text", `403.html: expected a {{define "content"}}`},
+		"a script":                      {"403.html", content("<SCRIPT>x()</SCRIPT>"), "403.html: found a script element"},
+		"a style attribute":             {"403.html", content(`<p style="color:red">x</p>`), "403.html: found a style attribute"},
+		"a URL html/template must drop": {"403.html", content(`<a href="{{printf "x:%s" .Code}}">x</a>`), "ZgotmplZ"},
+		"an outside style sheet":        {"403.html", content(`<link rel="stylesheet" href="/x.css">`), "outside style sheet"},
+		"double braces in a style":      {"403.html", content(`<style>@media print{ {{- /* join */ -}} {a{}}</style>`), `"{{" in the output`},
+		"no error page":                 {"error.html", "", "error.html is missing"},
+		"no base":                       {"base.html", "", "base.html"},
+		"a base that is no document":    {"base.html", `{{define "heading"}}{{end}}{{define "quiet"}}{{end}}{{template "content" .}}`, "expected a whole document"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(Options{Templates: overlay(t, map[string]string{c.file: c.text}), Brands: []Brand{acme()}})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestOptionErrorsSayWhatWasExpected(t *testing.T) {
+	for name, c := range map[string]struct {
+		o    Options
+		want string
+	}{
+		"no templates":            {Options{}, "no templates"},
+		"a language not there":    {Options{Templates: os.DirFS(templatesDir), Language: "tlh"}, `language "tlh": there is no locales/tlh.json; known: `},
+		"a bad problem base":      {Options{Templates: os.DirFS(templatesDir), ProblemBase: "javascript:x"}, `problem_base "javascript:x": expected https://`},
+		"a bad login":             {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Name: "A", Login: "//evil.example"}}}, `brand "A": login "//evil.example"`},
+		"a logo from outside":     {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Logo: "https://x.example/a.png"}}}, "expected a data: URI"},
+		"a color that is none":    {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Color: "red"}}}, `color "red": expected rrggbb`},
+		"a link without a label":  {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Links: []Link{{" ", "/x"}}}}}, "has no label"},
+		"a label that turns text": {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Links: []Link{{"a\u202eb", "/x"}}}}}, "direction character"},
+		"two default brands":      {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Name: "A"}, {Name: "B"}}}, `brand "B": there is a brand without hosts already`},
+		"a host twice":            {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"a.example"}}, {Hosts: []string{"A.example."}}}}, "belongs to another brand"},
+		"a host with a port":      {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"a.example:8443"}}}}, "without port"},
+		"a host in Unicode":       {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"müller.example"}}}}, "xn--"},
+		"a wildcard inside":       {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"a.*.example"}}}}, "expected a name"},
+		"a name that turns text":  {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Name: "a\u202eb"}}}, "direction character"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(c.o)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestALocaleIsAddedWithoutCode(t *testing.T) {
+	p := newPages(t, Options{Templates: overlay(t, map[string]string{
+		"locales/de.json":    `{"token_expired.heading": "Ihre Sitzung ist beendet", "role_missing.detail": "Nur allgemein."}`,
+		"locales/ar.json":    `{"sign_in": "تسجيل الدخول"}`,
+		"token_expired.html": `{{define "content"}}<h1 class="own">{{.Heading}}</h1>{{end}}`,
+	})})
+	if got := p.Language("de-AT"); got != "de" {
+		t.Errorf("language %q", got)
+	}
+	out, _, _ := p.Render(nil, HTML, "de", "", sample(401, "token_expired"))
+	if s := string(out); !strings.Contains(s, `<h1 class="own">Ihre Sitzung ist beendet</h1>`) || !strings.Contains(s, `lang="de" dir="ltr"`) {
+		t.Errorf("own page for a code: %s", s)
+	}
+	out, _, _ = p.Render(nil, HTML, "ar", "", sample(401, "token_invalid"))
+	if s := string(out); !strings.Contains(s, `lang="ar" dir="rtl"`) || !strings.Contains(s, "Sign in to continue") {
+		t.Error("a missing key falls back to English, the direction does not")
+	}
+	r := sample(403, "role_missing")
+	r.Params = map[string]string{"roles": "admin"}
+	if got := p.Detail("de", r); got != "Nur allgemein." {
+		t.Errorf("an English named sentence beside a translated general one: %q", got)
+	}
+}
+
+func TestAnUnknownCodeIsToldByItsStatus(t *testing.T) {
+	p := newPages(t, Options{})
+	for status, heading := range map[int]string{401: "Sign in to continue", 403: "You don’t have access to this page", 409: "This could not be completed"} {
+		out, _, _ := p.Render(nil, HTML, "en", "", sample(status, "made_up"))
+		if !strings.Contains(string(out), heading) {
+			t.Errorf("%d: no %q", status, heading)
+		}
+	}
+}
+
+func TestWarningsAreNotShared(t *testing.T) {
+	p := newPages(t, Options{Brands: []Brand{{Color: "#ffcc00"}}})
+	w := p.Warnings()
+	if len(w) != 1 || !strings.Contains(w[0], "#ffcc00") || !strings.Contains(w[0], "outline #") {
+		t.Fatalf("warnings %q", w)
+	}
+	w[0] = ""
+	if p.Warnings()[0] == "" {
+		t.Error("a caller can change the warnings")
+	}
+	if w := newPages(t, Options{Brands: []Brand{{Color: "#2f6fde"}, {Hosts: []string{"a.example"}}}}).Warnings(); len(w) != 0 {
+		t.Errorf("a colour that is readable as it is: %q", w)
+	}
+}
+
+func TestDesignCodesRehearseWithTheirOwnPage(t *testing.T) {
+	for _, code := range slices.Sorted(maps.Keys(designCodes())) {
+		if got, want := sampleStatus(code), designCodes()[code]; (want == 401 || want == 403) && got != want {
+			t.Errorf("%s is rehearsed as %d", code, got)
+		}
+	}
+}

@@ -1,0 +1,440 @@
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	texttemplate "text/template"
+	"time"
+
+	"golang.org/x/net/html"
+)
+
+func render(t *testing.T, p *Pages, b Body, r Refusal) (string, string) {
+	t.Helper()
+	out, csp, err := p.Render([]byte("before"), b, "en", "panel.example.com", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, ok := strings.CutPrefix(string(out), "before")
+	if !ok {
+		t.Fatal("what was in the buffer is gone")
+	}
+	return s, csp
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (go test -update writes it anew); got\n%s", name, got)
+	}
+}
+
+func TestGoldenBodies(t *testing.T) {
+	p := newPages(t, Options{Brands: []Brand{acme()}, ProblemBase: "https://docs.example.com/problems/"})
+	expired, role := sample(401, "token_expired"), sample(403, "role_missing")
+	expired.Error, expired.ErrorDescription = "invalid_token", "The access token expired"
+	unavailable := sample(503, "keys_unavailable")
+	unavailable.RetryAfter = 1500 * time.Millisecond
+	for name, c := range map[string]struct {
+		b Body
+		r Refusal
+	}{
+		"401.html": {HTML, expired}, "403.html": {HTML, role}, "503.html": {HTML, unavailable},
+		"401.problem.json": {Problem, expired}, "403.problem.json": {Problem, role}, "503.problem.json": {JSON, unavailable},
+		"401.txt": {Text, expired}, "401.upgrade.txt": {Upgrade, expired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := render(t, p, c.b, c.r)
+			golden(t, name, s)
+		})
+	}
+}
+
+func TestProblemMembers(t *testing.T) {
+	p := newPages(t, Options{Brands: []Brand{acme()}})
+	r := sample(401, "token_expired")
+	r.Error, r.ErrorDescription, r.RetryAfter = "invalid_token", "x", time.Second+1
+	s, csp := render(t, p, Problem, r)
+	order := regexp.MustCompile(`"(type|title|status|detail|instance|code|error|error_description|request_id|time|login_url|support_url|retry_after)":`).FindAllStringSubmatch(s, -1)
+	got := make([]string, 0, len(order))
+	for _, m := range order {
+		got = append(got, m[1])
+	}
+	if want := "type title status detail instance code error error_description request_id time login_url support_url retry_after"; strings.Join(got, " ") != want {
+		t.Errorf("order %v", got)
+	}
+	var m map[string]any
+	if err := json.Unmarshal([]byte(s), &m); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]any{
+		"type": "about:blank", "status": 401.0, "instance": "urn:uuid:" + r.RequestID, "time": "2026-11-24T09:31:07Z", "retry_after": 2.0,
+		"login_url":   "https://login.example.com/start?rd=%2Fdomains%3Ftab%3Ddns%26q%3Da%20b&ui_locales=en",
+		"support_url": "mailto:help@example.com?subject=Request%20" + r.RequestID,
+	} {
+		if m[name] != want {
+			t.Errorf("%s: %v, want %v", name, m[name], want)
+		}
+	}
+	if csp != "" {
+		t.Error("a policy without a page")
+	}
+	bare, _ := render(t, newPages(t, Options{}), Problem, Refusal{Status: 403, Code: "path_denied"})
+	for _, absent := range []string{"null", "error", "login_url", "support_url", "retry_after", "instance", "time", "request_id"} {
+		if strings.Contains(bare, `"`+absent) {
+			t.Errorf("%s should be absent: %s", absent, bare)
+		}
+	}
+	r = sample(403, "role_missing")
+	if s, _ = render(t, p, Problem, r); strings.Contains(s, "login_url") {
+		t.Error("signing in again does not help against a 403")
+	}
+	r = sample(401, "token_invalid")
+	r.ReturnTo = ""
+	if s, _ = render(t, p, Problem, r); !strings.Contains(s, `rd=%2F`) {
+		t.Error("without a safe address the way back is /")
+	}
+}
+
+func TestQuietByDefaultNamedOnDemand(t *testing.T) {
+	p := newPages(t, Options{Brands: []Brand{acme()}})
+	for code, params := range map[string]map[string]string{
+		"role_missing": {"roles": "admin, reseller"}, "scope_missing": {"scopes": "write:users"}, "claim_missing": {"claim": "department"}, "address_denied": {"address": "2001:db8::7"},
+	} {
+		r := sample(403, code)
+		for _, b := range []Body{HTML, Problem, Text, Upgrade} {
+			r.Params = nil
+			quiet, _ := render(t, p, b, r)
+			r.Params = params
+			named, _ := render(t, p, b, r)
+			r.Params = map[string]string{"other": "x"}
+			other, _ := render(t, p, b, r)
+			for _, v := range params {
+				if strings.Contains(quiet, v) || !strings.Contains(named, v) {
+					t.Errorf("%s as %s", code, b)
+				}
+			}
+			if other != quiet {
+				t.Errorf("%s as %s: a sentence with a hole", code, b)
+			}
+		}
+	}
+	r := sample(403, "role_missing")
+	r.Message, r.Params = "Ask\nMaria.", map[string]string{"roles": "admin"}
+	if s, _ := render(t, p, Text, r); s != "Access not included\nAsk Maria.\nRequest ID: "+r.RequestID+"\n" {
+		t.Errorf("the operator's sentence: %q", s)
+	}
+}
+
+func TestBodiesWithoutText(t *testing.T) {
+	p := newPages(t, Options{})
+	for _, b := range []Body{Empty, GRPC} {
+		if s, csp := render(t, p, b, sample(401, "token_expired")); s != "" || csp != "" {
+			t.Errorf("%s: %q %q", b, s, csp)
+		}
+	}
+	if s, _ := render(t, p, Upgrade, sample(401, "token_expired")); strings.Count(s, "\n") != 1 || !strings.HasSuffix(s, "]\n") {
+		t.Errorf("one line: %q", s)
+	}
+	if s, _ := render(t, p, Problem, Refusal{}); !strings.Contains(s, `"status":500`) {
+		t.Errorf("the zero refusal: %s", s)
+	}
+}
+
+func TestPolicyAllowsExactlyTheStyle(t *testing.T) {
+	style := regexp.MustCompile(`(?s)<style>(.*?)</style>`)
+	light, yellow := acme(), Brand{Color: "#ffcc00"}
+	for _, b := range []Brand{light, yellow} {
+		p := newPages(t, Options{Brands: []Brand{b}})
+		for code, status := range designCodes() {
+			s, csp := render(t, p, HTML, sample(status, code))
+			found := style.FindAllStringSubmatch(s, -1)
+			if len(found) != 1 {
+				t.Fatalf("%s: %d styles", code, len(found))
+			}
+			sum := sha256.Sum256([]byte(found[0][1]))
+			want := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+			if csp != want {
+				t.Errorf("%s: %s", code, csp)
+			}
+			if strings.Contains(found[0][1], "ZgotmplZ") || strings.Contains(found[0][1], "\r") {
+				t.Error("the style is not what was written")
+			}
+		}
+	}
+	crlf, err := os.ReadFile(templatesDir + "/base.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPages(t, Options{Templates: overlay(t, map[string]string{"base.html": strings.ReplaceAll(string(crlf), "\n", "\r\n")})})
+	if s, _ := render(t, p, HTML, sample(401, "token_expired")); strings.Contains(s, "\r") {
+		t.Error("a browser turns CRLF into LF before it hashes")
+	}
+}
+
+func attributes(n *html.Node) map[string]string {
+	m := map[string]string{}
+	for _, a := range n.Attr {
+		m[a.Key] = a.Val
+	}
+	return m
+}
+
+func elements(t *testing.T, page string) []*html.Node {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*html.Node
+	for n := range doc.Descendants() {
+		if n.Type == html.ElementNode {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func TestPagesAreOneSmallFileThatLoadsNothing(t *testing.T) {
+	p := newPages(t, Options{Brands: []Brand{acme()}})
+	outside := regexp.MustCompile(`(?i)<script|<iframe|<form|<object|<embed|@import|url\(|\son[a-z]+=|http-equiv`)
+	for code, status := range designCodes() {
+		for _, method := range []string{"GET", "POST"} {
+			r := sample(status, code)
+			r.Method, r.RetryAfter = method, 20*time.Second
+			s, _ := render(t, p, HTML, r)
+			if len(s) > 8<<10 {
+				t.Errorf("%s: %d bytes", code, len(s))
+			}
+			if m := outside.FindString(s); m != "" {
+				t.Errorf("%s holds %q", code, m)
+			}
+			count := map[string]int{}
+			for _, e := range elements(t, s) {
+				count[e.Data]++
+				a := attributes(e)
+				if e.Data == "a" && a["target"] != "_top" {
+					t.Errorf("%s: a link would open inside a frame: %s", code, a["href"])
+				}
+				if e.Data == "link" && a["href"] != "data:," || e.Data == "img" {
+					t.Errorf("%s: %s loads something", code, e.Data)
+				}
+			}
+			if count["h1"] != 1 || count["main"] != 1 || count["title"] != 1 || count["style"] != 1 {
+				t.Errorf("%s: %v", code, count)
+			}
+			if !strings.Contains(s, r.RequestID) || !strings.Contains(s, "2026-11-24 09:31:07 UTC") {
+				t.Errorf("%s: no request id or time", code)
+			}
+		}
+	}
+}
+
+func TestSignInPage(t *testing.T) {
+	r := sample(401, "credentials_missing")
+	s, _ := render(t, newPages(t, Options{Brands: []Brand{acme()}}), HTML, r)
+	if !strings.Contains(s, `<p class="main"><a class="button" href="https://login.example.com/start?rd=%2Fdomains%3Ftab%3Ddns%26q%3Da%20b&amp;ui_locales=en" target="_top">Sign in</a></p>`) {
+		t.Errorf("the button: %s", s)
+	}
+	if strings.Contains(s, "not saved") {
+		t.Error("nothing is lost with a GET")
+	}
+	r.Method = "POST"
+	s, _ = render(t, newPages(t, Options{Brands: []Brand{acme()}}), HTML, r)
+	if !strings.Contains(s, "What you just sent was not saved.") {
+		t.Error("a lost POST is said")
+	}
+	s, _ = render(t, newPages(t, Options{}), HTML, r)
+	if strings.Contains(s, `class="button"`) || !strings.Contains(s, "Open the sign-in page you normally use") {
+		t.Error("without a login page there is a sentence instead of a button")
+	}
+}
+
+func TestNoPageIsADeadEnd(t *testing.T) {
+	full, bare := newPages(t, Options{Brands: []Brand{acme()}}), newPages(t, Options{})
+	for code, status := range designCodes() {
+		s, _ := render(t, full, HTML, sample(status, code))
+		if strings.Count(s, "<a ") < 4 {
+			t.Errorf("%s: too few ways on", code)
+		}
+		s, _ = render(t, bare, HTML, sample(status, code))
+		if !strings.Contains(s, "The request ID below helps") && !strings.Contains(s, "Open the sign-in page") {
+			t.Errorf("%s: a dead end where nothing is configured", code)
+		}
+	}
+	for code, want := range map[string]string{
+		"role_missing": "Request access|Use another account|Contact support|Go to the start page", "scope_missing": "Request access|Use another account",
+		"address_denied": "Connect through an approved network|Try again|Contact support", "path_denied": "Contact support|Go to the start page", "origin_denied": "Contact support|Go to the start page",
+	} {
+		s, _ := render(t, full, HTML, sample(403, code))
+		for _, w := range strings.Split(want, "|") {
+			if !strings.Contains(s, w) {
+				t.Errorf("%s does not offer %q", code, w)
+			}
+		}
+		if account := strings.HasSuffix(code, "_missing"); strings.Contains(s, "Use another account") != account {
+			t.Errorf("%s: another account", code)
+		}
+	}
+}
+
+func TestRetryInWords(t *testing.T) {
+	p := newPages(t, Options{})
+	for d, want := range map[time.Duration]string{
+		time.Second: "in a few seconds.", 16 * time.Second: "in about a minute.", 91 * time.Second: "in about 2 minutes.", time.Hour: "in about 60 minutes.",
+		3 * time.Hour: "after 2026-11-24 12:31 UTC.",
+	} {
+		r := sample(503, "keys_unavailable")
+		r.RetryAfter = d
+		s, _ := render(t, p, HTML, r)
+		if !strings.Contains(s, want) || !strings.Contains(s, `href="/domains?tab=dns&amp;q=a%20b" target="_top">Try again`) {
+			t.Errorf("%s: no %q", d, want)
+		}
+		r.Method = "POST"
+		if s, _ = render(t, p, HTML, r); strings.Contains(s, "Try again</a>") {
+			t.Error("a link cannot repeat a POST")
+		}
+	}
+}
+
+func hostile() []string {
+	return []string{
+		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='x`, `</style><script>x</script>`, `</title><script>x</script>`,
+		`{{env "SECRET"}}`, `{{ .Req.Header }}`, `{{{{`, "{\u007b", `}}`, `&lt;script&gt;`, "a\r\nSet-Cookie: x", "\x00", "\u202egnirts", "<!--", "]]>", `\u003cscript\u003e`, "\xff\xfe<script>",
+	}
+}
+
+// An attacker puts markup, template actions or line breaks into whatever a page
+// shows: in the request, in a claim, or by way of a careless operator.
+func TestInjectionThroughEverythingThatIsShown(t *testing.T) {
+	for _, evil := range hostile() {
+		b := acme()
+		b.Name, b.Links = clean(evil), []Link{{"x" + clean(evil), "/x"}}
+		p := newPages(t, Options{Brands: []Brand{b}})
+		for code, status := range map[string]int{"token_invalid": 401, "role_missing": 403, "keys_unavailable": 503, "address_denied": 403} {
+			r := sample(status, code)
+			r.RequestID, r.ReturnTo, r.Error, r.ErrorDescription = evil, "/"+evil, evil, evil
+			r.Params = map[string]string{"roles": evil, "address": evil}
+			for _, message := range []string{"", evil} {
+				r.Message = message
+				checkInert(t, p, r)
+			}
+		}
+	}
+}
+
+func checkInert(t *testing.T, p *Pages, r Refusal) {
+	t.Helper()
+	for _, body := range []Body{HTML, Problem, Text, Upgrade} {
+		s, csp := render(t, p, body, r)
+		if strings.Contains(s, "{{") || strings.ContainsAny(s, "\r\x00") || strings.Contains(s, "\u202e") {
+			t.Errorf("%s: %q", body, s[max(0, len(s)-1200):])
+		}
+		if tpl, err := texttemplate.New("").Parse(s); err != nil {
+			t.Errorf("a templates handler fails on %s: %v", body, err)
+		} else {
+			var out bytes.Buffer
+			if err := tpl.Execute(&out, nil); err != nil || out.String() != s {
+				t.Errorf("a templates handler changes %s", body)
+			}
+		}
+		switch body {
+		case HTML:
+			for _, e := range elements(t, s) {
+				switch e.Data {
+				case "script", "img":
+					t.Errorf("an element got in: %s", s)
+				case "a":
+					if href := attributes(e)["href"]; strings.HasPrefix(strings.ToLower(href), "javascript:") {
+						t.Errorf("a link that runs: %s", href)
+					}
+				}
+				for _, a := range e.Attr {
+					if strings.HasPrefix(a.Key, "on") {
+						t.Errorf("an attribute got in: %s", a.Key)
+					}
+				}
+			}
+			if strings.Count(csp, "sha256-") != 1 {
+				t.Errorf("policy %s", csp)
+			}
+		case Problem:
+			var m map[string]any
+			if err := json.Unmarshal([]byte(s), &m); err != nil {
+				t.Errorf("no JSON: %v in %s", err, s)
+			}
+			if strings.ContainsAny(s[1:len(s)-2], "{}<>") {
+				t.Errorf("characters with a meaning elsewhere: %s", s)
+			}
+		case Upgrade:
+			if strings.Count(s, "\n") != 1 {
+				t.Errorf("more than one line: %q", s)
+			}
+		default:
+		}
+	}
+}
+
+// An operator's template works with the samples at load and fails with a real
+// request. The visitor must still be refused, in words.
+func TestTemplateThatFailsAtRunTime(t *testing.T) {
+	p := newPages(t, Options{Templates: overlay(t, map[string]string{
+		"403.html": `{{define "content"}}{{if eq .RequestID "boom"}}{{.T "no such key"}}{{end}}{{end}}`,
+	})})
+	r := sample(403, "role_missing")
+	r.RequestID, r.Message = "boom", "<b>{{x}}"
+	s, csp := render(t, p, HTML, r)
+	if !strings.HasPrefix(s, "<!doctype html>") || !strings.Contains(s, "<h1>You don’t have access to this page</h1>") || !strings.Contains(s, "&lt;b&gt;&#123;&#123;x&#125;&#125;") {
+		t.Errorf("the plain page: %s", s)
+	}
+	if !strings.Contains(csp, "style-src 'none'") {
+		t.Errorf("policy %s", csp)
+	}
+}
+
+func TestLogoIsEmbedded(t *testing.T) {
+	logo, err := LoadLogo("x", []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPages(t, Options{Brands: []Brand{{Name: `A "B"`, Logo: logo}}})
+	s, _ := render(t, p, HTML, sample(401, "token_invalid"))
+	for _, e := range elements(t, s) {
+		if e.Data == "img" {
+			if a := attributes(e); a["src"] != string(logo) || a["alt"] != `A "B"` {
+				t.Errorf("%v", a)
+			}
+			return
+		}
+	}
+	t.Error("no logo")
+}
+
+func TestBodiesForProgramsHardlyAllocate(t *testing.T) {
+	p := newPages(t, Options{Brands: []Brand{acme()}})
+	buf := make([]byte, 0, 4096)
+	r := sample(401, "token_expired")
+	if n := testing.AllocsPerRun(100, func() { _, _, _ = p.Render(buf, Problem, "en", "panel.example.com", r) }); n > 2 {
+		t.Errorf("%v allocations", n)
+	}
+}

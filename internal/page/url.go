@@ -1,0 +1,199 @@
+package page
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// URLPlaceholders lists what may stand in braces in a brand's option.
+func URLPlaceholders(option string) []string {
+	switch option {
+	case "login":
+		return []string{"return_to", "lang", "max_age", "acr_values", "request_id"}
+	case "logout":
+		return []string{"return_to", "lang", "request_id"}
+	case "support", "request_access":
+		return []string{"request_id", "lang", "return_to"}
+	default:
+		return []string{"lang"}
+	}
+}
+
+// CheckURL refuses a URL that could not be a safe link: expected is an http or
+// https URL with a host, a path that starts with one "/", or mailto: for
+// support, request_access and link. A placeholder may stand in the path, query
+// or fragment only, so that no request can choose the host.
+func CheckURL(option, raw string, placeholders ...string) error {
+	bad := func(format string, a ...any) error {
+		return fmt.Errorf("%s %q: %s", option, raw, fmt.Sprintf(format, a...))
+	}
+	if i := strings.IndexFunc(raw, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r == '"' || r == '<' || r == '>' }); i >= 0 {
+		return bad("a URL has no %q; write it percent-encoded", raw[i])
+	}
+	t, err := parseURLTemplate(raw)
+	if err != nil {
+		return bad("%v", err)
+	}
+	for _, name := range t.names() {
+		if !slices.Contains(placeholders, name) {
+			if len(placeholders) == 0 {
+				return bad("unknown placeholder {%s}; there are none here", name)
+			}
+			return bad("unknown placeholder {%s}; known here: {%s}", name, strings.Join(placeholders, "}, {"))
+		}
+	}
+	return checkTarget(t.sample(), option, bad)
+}
+
+func checkTarget(target, option string, bad func(string, ...any) error) error {
+	mail := option == "support" || option == "request_access" || option == "link"
+	expected := `expected https://…, http://… or a path that starts with one "/"`
+	if mail {
+		expected += ", or mailto:"
+	}
+	u, err := url.Parse(target)
+	switch {
+	case err != nil:
+		return bad("%s", expected)
+	case strings.HasPrefix(target, "/"):
+		if strings.HasPrefix(target, "//") {
+			return bad("starts with two slashes, which names another host; %s", expected)
+		}
+		return nil
+	case u.Scheme == "mailto" && mail:
+		if !strings.Contains(u.Opaque, "@") {
+			return bad("mailto: without an address")
+		}
+		return nil
+	case u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "":
+		return bad("%s", expected)
+	case u.Hostname() == "":
+		return bad("has no host; %s", expected)
+	case u.User != nil:
+		return bad("a user name or password in a URL would be shown to every visitor")
+	}
+	return nil
+}
+
+// urlTemplate is a URL with placeholders, taken apart once at load.
+type urlTemplate struct {
+	parts []string // literal, name, literal, name, …, literal
+}
+
+func parseURLTemplate(raw string) (urlTemplate, error) {
+	var t urlTemplate
+	authority := authorityEnd(raw)
+	rest := raw
+	for {
+		before, after, found := strings.Cut(rest, "{")
+		if strings.Contains(before, "}") {
+			return t, fmt.Errorf(`found "}" without "{"`)
+		}
+		t.parts = append(t.parts, before)
+		if !found {
+			return t, nil
+		}
+		if len(raw)-len(after) <= authority {
+			return t, fmt.Errorf("a placeholder cannot stand in the scheme or host")
+		}
+		name, tail, closed := strings.Cut(after, "}")
+		if !closed || name == "" {
+			return t, fmt.Errorf(`found "{" without a name and "}"`)
+		}
+		t.parts = append(t.parts, name)
+		rest = tail
+	}
+}
+
+// authorityEnd is where path, query or fragment begin.
+func authorityEnd(raw string) int {
+	if strings.HasPrefix(raw, "/") {
+		return 1
+	}
+	scheme, rest, ok := strings.Cut(raw, ":")
+	if !ok {
+		return len(raw)
+	}
+	start := len(scheme) + 1
+	if tail, ok := strings.CutPrefix(rest, "//"); ok {
+		start += 2
+		if i := strings.IndexAny(tail, "/?#"); i >= 0 {
+			return start + i
+		}
+		return len(raw)
+	}
+	if i := strings.IndexByte(rest, '?'); i >= 0 { // mailto:somebody@example.com?subject=…
+		return start + i
+	}
+	return len(raw)
+}
+
+func (t urlTemplate) names() []string {
+	var names []string
+	for i := 1; i < len(t.parts); i += 2 {
+		names = append(names, t.parts[i])
+	}
+	return names
+}
+
+// sample is the URL with a letter for every placeholder.
+func (t urlTemplate) sample() string {
+	var b strings.Builder
+	for i, part := range t.parts {
+		if i%2 == 1 {
+			part = "x"
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+func (t urlTemplate) empty() bool { return len(t.parts) == 0 }
+
+// urlValues are the values for placeholders; they are escaped when filled in.
+type urlValues struct{ returnTo, lang, requestID string }
+
+func (v urlValues) get(name string) string {
+	switch name {
+	case "return_to":
+		return v.returnTo
+	case "lang":
+		return v.lang
+	case "request_id":
+		return v.requestID
+	default:
+		return "" // max_age and acr_values have no value unless a step-up asks for one
+	}
+}
+
+func (t urlTemplate) fill(v urlValues) string {
+	if len(t.parts) == 1 {
+		return t.parts[0]
+	}
+	b := make([]byte, 0, 256)
+	for i, part := range t.parts {
+		if i%2 == 0 {
+			b = append(b, part...)
+		} else {
+			b = appendEscaped(b, v.get(part))
+		}
+	}
+	return string(b)
+}
+
+// appendEscaped percent-encodes everything that is not unreserved (RFC 3986
+// section 2.3), so that a value stays one value wherever it stands.
+func appendEscaped(dst []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~' {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return dst
+}
