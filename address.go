@@ -1,0 +1,138 @@
+package gatehouse
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/gaissmai/bart"
+)
+
+// addressTable is a set of networks with a look-up that does not depend on
+// how many there are.
+type addressTable struct {
+	prefixes bart.Lite
+}
+
+// contains reports whether addr is in the table. An invalid address never is.
+func (t *addressTable) contains(addr netip.Addr) bool {
+	return addr.IsValid() && t.prefixes.Contains(addr)
+}
+
+// newAddressTable reads the values of an `ip` line: addresses, prefixes,
+// private_ranges, and files (which start with /, ./ or ../).
+func newAddressTable(values []string) (*addressTable, error) {
+	t := new(addressTable)
+	for _, v := range values {
+		text, err := resolve("ip", v)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.add(text); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *addressTable) add(value string) error {
+	if value == "private_ranges" {
+		for _, text := range caddyhttp.PrivateRangesCIDR() {
+			prefix, err := caddyhttp.CIDRExpressionToPrefix(text)
+			if err != nil {
+				return fmt.Errorf("ip: private_ranges: %w", err)
+			}
+			t.prefixes.Insert(prefix.Masked())
+		}
+		return nil
+	}
+	if isAddressFile(value) {
+		return t.addFile(value)
+	}
+	prefix, err := parsePrefix(value)
+	if err != nil {
+		return err
+	}
+	t.prefixes.Insert(prefix)
+	return nil
+}
+
+func isAddressFile(value string) bool {
+	return strings.HasPrefix(value, "/") || strings.HasPrefix(value, "./") || strings.HasPrefix(value, "../")
+}
+
+// addFile reads one address or prefix a line; # starts a comment.
+func (t *addressTable) addFile(name string) error {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("ip: %w", err)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	entries := 0
+	for n := 1; lines.Scan(); n++ {
+		text, _, _ := strings.Cut(lines.Text(), "#")
+		text = strings.TrimSpace(text)
+		if text == "" {
+			continue
+		}
+		prefix, err := parsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", name, n, err)
+		}
+		t.prefixes.Insert(prefix)
+		entries++
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if entries == 0 {
+		return fmt.Errorf("%s: found no address; expected one address or prefix a line", name)
+	}
+	return nil
+}
+
+// parsePrefix takes an address or a CIDR prefix. An IPv4 address written as
+// IPv6 is the IPv4 address, as it is when a client comes with it.
+func parsePrefix(s string) (netip.Prefix, error) {
+	bad := func() (netip.Prefix, error) {
+		return netip.Prefix{}, fmt.Errorf("ip: found %q; expected an address, a prefix such as 192.0.2.0/24, private_ranges, or a file that starts with / ./ or ../", s)
+	}
+	if !strings.Contains(s, "/") {
+		addr, err := netip.ParseAddr(s)
+		if err != nil || addr.Zone() != "" {
+			return bad()
+		}
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(s)
+	if err != nil {
+		return bad()
+	}
+	if prefix.Addr().Is4In6() {
+		if prefix.Bits() < 96 {
+			return bad()
+		}
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
+	}
+	if masked := prefix.Masked(); masked != prefix {
+		return netip.Prefix{}, fmt.Errorf("ip: %q has bits set past its length; expected %s", s, masked)
+	}
+	return prefix, nil
+}
+
+// clientAddress is Caddy's client_ip. The headers that claim an address are
+// read by Caddy alone, under its trusted_proxies. Zero if there is none.
+func clientAddress(r *http.Request) netip.Addr {
+	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Unmap().WithZone("")
+}

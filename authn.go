@@ -1,0 +1,159 @@
+package gatehouse
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddy-gatehouse/gatehouse/internal/token"
+)
+
+const (
+	// defaultTokenLimit is enough for tokens with hundreds of roles, and small
+	// enough to parse for anybody.
+	defaultTokenLimit = 8192
+	maxTokenLimit     = 1 << 20
+)
+
+// authenticator answers who is asking.
+type authenticator struct {
+	sources tokenSources
+	limit   int
+	issuers map[string]*trustedIssuer
+}
+
+// identify verifies a credential. Every error is a *refusal.
+func (a *authenticator) identify(ctx context.Context, c credential) (*identity, *refusal) {
+	if c.missing() {
+		return nil, refused(codeCredentialsMissing, "")
+	}
+	unverified, err := token.Parse(c.raw, a.limit)
+	if err != nil {
+		return nil, tokenRefusal(err)
+	}
+	issuer, known := a.issuers[unverified.Issuer()]
+	if !known {
+		return nil, refused(codeTokenInvalid, "unknown issuer")
+	}
+	claims, err := issuer.verifier.Verify(ctx, unverified)
+	if err != nil {
+		return nil, tokenRefusal(err)
+	}
+	return issuer.identity(claims), nil
+}
+
+// recognise is identify for public paths: who cannot be recognised at once is
+// anonymous, and no request waits for keys it does not need.
+func (a *authenticator) recognise(ctx context.Context, c credential) *identity {
+	if c.missing() {
+		return nil
+	}
+	unverified, err := token.Parse(c.raw, a.limit)
+	if err != nil {
+		return nil
+	}
+	issuer, known := a.issuers[unverified.Issuer()]
+	if !known || !issuer.keys.Ready() {
+		return nil
+	}
+	// A context that is over already: keys at hand are used, none are fetched.
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	claims, err := issuer.verifier.Verify(over, unverified)
+	if err != nil {
+		return nil
+	}
+	return issuer.identity(claims)
+}
+
+// identity reads from verified claims who this is and what they may do.
+func (t *trustedIssuer) identity(claims *token.Claims) *identity {
+	id := &identity{id: claims.Subject(), issuer: t.name, claims: claims}
+	for _, path := range t.roles {
+		for _, role := range claims.Strings(path) {
+			if role != "" && (t.grants == nil || t.grants[role]) && !slices.Contains(id.roles, role) {
+				id.roles = append(id.roles, role)
+			}
+		}
+	}
+	for _, path := range t.scopes {
+		for _, scope := range claims.Words(path) {
+			if scope != "" && !slices.Contains(id.scopes, scope) {
+				id.scopes = append(id.scopes, scope)
+			}
+		}
+	}
+	return id
+}
+
+// tokenRefusal turns an engine's error into a verdict. What it does not know
+// is our own failure.
+func tokenRefusal(err error) *refusal {
+	var failure *token.Error
+	if !errors.As(err, &failure) {
+		return &refusal{code: codeInternalError, err: err}
+	}
+	no := &refusal{code: codeInternalError, cause: failure.Reason, err: failure.Err, retryAfter: failure.RetryAfter}
+	switch failure.Kind {
+	case token.Malformed:
+		no.code = codeCredentialsMalformed
+	case token.Invalid:
+		no.code = codeTokenInvalid
+	case token.Expired:
+		no.code = codeTokenExpired
+	case token.NotYetValid:
+		no.code = codeTokenNotYetValid
+	case token.Unavailable:
+		no.code = codeKeysUnavailable
+	case token.Internal:
+	}
+	return no
+}
+
+// checkOrigin stops another site from spending a visitor's cookie. It is for
+// requests that are not safe.
+func checkOrigin(r *http.Request) *refusal {
+	// Browsers send Sec-Fetch-Site only to trustworthy origins; where it is
+	// there, no page can forge it.
+	switch site := r.Header.Get("Sec-Fetch-Site"); site {
+	case "same-origin":
+		return nil
+	case "":
+	default:
+		return refused(codeOriginDenied, "cookie credential with Sec-Fetch-Site: "+knownFetchSite(site))
+	}
+	origins := r.Header["Origin"]
+	if len(origins) == 1 && sameOrigin(origins[0], r) {
+		return nil
+	}
+	return refused(codeOriginDenied, "cookie credential without an Origin of its own site")
+}
+
+// knownFetchSite keeps a client's own words out of the log.
+func knownFetchSite(site string) string {
+	switch site {
+	case "same-site", "cross-site", "none":
+		return site
+	}
+	return "(unknown)"
+}
+
+// sameOrigin compares an Origin (RFC 6454) with the host that was asked for.
+// Without TLS here the scheme may still be https, ended by a proxy in front.
+func sameOrigin(origin string, r *http.Request) bool {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+		return false
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || r.TLS != nil) {
+		return false
+	}
+	port := ":80"
+	if u.Scheme == "https" {
+		port = ":443"
+	}
+	return strings.EqualFold(strings.TrimSuffix(u.Host, port), strings.TrimSuffix(r.Host, port))
+}

@@ -1,0 +1,39 @@
+package gatehouse
+
+import (
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-gatehouse/gatehouse/internal/keyset"
+)
+
+// keyPool holds the key sets of this process, one for each (issuer, URL,
+// max_stale): a thousand sites with one issuer make one fetch, and a reload
+// makes none.
+var keyPool = caddy.NewUsagePool()
+
+// poolKey is what two gates must agree on to share a key set.
+type poolKey struct {
+	issuer, url string
+	maxStale    int64
+}
+
+// pooledKeys is a key set that stops when nobody uses it any more.
+type pooledKeys struct{ *keyset.Remote }
+
+// Destruct implements caddy.Destructor.
+func (p pooledKeys) Destruct() error { return p.Close() }
+
+func acquireKeys(o keyset.Options) (poolKey, *keyset.Remote, error) {
+	key := poolKey{o.Issuer, o.URL, int64(o.MaxStale)}
+	value, _, err := keyPool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		remote, err := keyset.NewRemote(o)
+		if err != nil {
+			return nil, err
+		}
+		return pooledKeys{remote}, nil
+	})
+	if err != nil {
+		return key, nil, err
+	}
+	return key, value.(pooledKeys).Remote, nil
+}

@@ -1,0 +1,361 @@
+// Package gatehouse is an access gate for Caddy: it decides who may come in to
+// what stands behind it, and refuses well. Verified JWTs say who is asking;
+// role, scope, claim, user and address rules say what they may do. Nobody
+// recognised gets 401 with a way to sign in, somebody without the right gets
+// 403 with a way to get help: a page for people, JSON for programs.
+package gatehouse
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(Gatehouse{})
+	caddy.RegisterModule(App{})
+	httpcaddyfile.RegisterHandlerDirective("gatehouse", parseCaddyfile)
+	httpcaddyfile.RegisterDirectiveOrder("gatehouse", httpcaddyfile.Before, "basic_auth")
+}
+
+// Gatehouse is an HTTP handler that lets requests pass to the next handler, or
+// refuses them.
+//
+// A request that matches a `deny` or `hide` rule is refused; else one that
+// matches a `public` rule passes; else the visitor must be recognised by a
+// token, and every `require` rule that matches must hold. The order of rules
+// never changes a verdict.
+//
+// Who is not recognised is answered 401, who may not is answered 403, and where
+// keys cannot be had the answer is 503: never 401, and never a pass.
+//
+// After a pass with a token these placeholders are set:
+//
+//   - `{http.auth.user.id}` the subject
+//   - `{http.auth.user.roles}` roles, joined by commas
+//   - `{http.auth.user.scopes}` scopes, joined by spaces
+//   - `{http.auth.user.issuer}` the issuer
+//   - `{http.auth.user.claims.<path>}` any claim
+//
+// After a refusal these are:
+//
+//   - `{http.gatehouse.code}` the reason, as in the response's `code`
+//   - `{http.gatehouse.rule}` file:line of the rule, if one refused
+//   - `{http.gatehouse.request_id}` the id that the visitor was told
+type Gatehouse struct {
+	// Who may sign tokens.
+	Issuers []*Issuer `json:"issuers,omitempty"`
+
+	// Where requests carry tokens, in order: the first that is found decides.
+	// Default: the header `Authorization` with scheme `Bearer`.
+	Tokens []*TokenSource `json:"tokens,omitempty"`
+
+	// The longest token that is looked at, in bytes. Default: 8192.
+	TokenLimit int `json:"token_limit,omitempty"`
+
+	// Requests that are refused with 403, whoever asks.
+	Deny []*PathRule `json:"deny,omitempty"`
+
+	// Requests that are answered as if there were nothing: what this visitor
+	// would get for a path that does not exist.
+	Hide []*PathRule `json:"hide,omitempty"`
+
+	// Requests that need no token. One that comes with a valid token is
+	// recognised all the same. Address rules hold here too.
+	Public []*PathRule `json:"public,omitempty"`
+
+	// What must hold for the requests that each rule speaks of.
+	Require []*Require `json:"require,omitempty"`
+
+	// Where an encoded slash in the path is let through.
+	AmbiguousPaths *AmbiguousPaths `json:"ambiguous_paths,omitempty"`
+
+	// Names, colours and links on the pages, by host.
+	Brands []*Brand `json:"brands,omitempty"`
+
+	// How refusals are worded.
+	Pages *Pages `json:"pages,omitempty"`
+
+	// What 401 answers say in WWW-Authenticate.
+	Challenge *Challenge `json:"challenge,omitempty"`
+
+	// Headers that tell the upstream who is asking.
+	IdentityHeaders []*IdentityHeader `json:"identity_headers,omitempty"`
+
+	// Take the token out of the request before the next handler. Tokens in the
+	// query and in the WebSocket protocol are always taken out.
+	StripToken bool `json:"strip_token,omitempty"`
+
+	// Rules and matchers that the Caddyfile's named matchers fill in.
+	pending []pendingMatcher
+
+	gate *gate
+}
+
+// CaddyModule returns the Caddy module information.
+func (Gatehouse) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.gatehouse",
+		New: func() caddy.Module { return new(Gatehouse) },
+	}
+}
+
+// Provision compiles the configuration. It reads the files that are named in
+// it, and touches neither network nor storage.
+func (g *Gatehouse) Provision(ctx caddy.Context) error {
+	if err := g.check(); err != nil {
+		return err
+	}
+	module, err := ctx.App("gatehouse")
+	if err != nil {
+		return fmt.Errorf("getting the gatehouse app: %w", err)
+	}
+	g.gate, err = g.compile(ctx, module.(*App))
+	return err
+}
+
+// Validate refuses to serve a gate that was not compiled.
+func (g *Gatehouse) Validate() error {
+	if g.gate == nil {
+		return errors.New("gatehouse: not provisioned")
+	}
+	return nil
+}
+
+// gate is a compiled Gatehouse. Immutable.
+type gate struct {
+	log     *zap.Logger
+	authn   authenticator
+	rules   ruleset
+	paths   pathReading
+	headers headerPlan
+	teller  *teller
+	strip   bool
+}
+
+// ServeHTTP lets r pass to next, or answers it.
+func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	id, no := g.gate.decide(r)
+	if no != nil {
+		return g.gate.teller.refuse(w, r, no)
+	}
+	g.gate.prepare(r, id)
+	err := next.ServeHTTP(w, r)
+	if g.gate.rules.hide != nil && isNotFound(err) {
+		// What is hidden and what is missing must look alike.
+		w.Header().Set("Cache-Control", "no-store")
+	}
+	return err
+}
+
+// decide judges the request. A panic in the gate's own work is a refusal; the
+// next handler runs outside of it, since reverse_proxy panics on purpose.
+func (g *gate) decide(r *http.Request) (id *identity, no *refusal) {
+	defer func() {
+		if p := recover(); p != nil {
+			id = nil
+			no = refused(codeInternalError, fmt.Sprintf("panic: %v", p))
+			g.log.Error("panic while deciding; the request is refused", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	g.headers.strip(r)
+	return g.judge(r, newViews(r))
+}
+
+// judge goes through the questions in the one order that fixes the status.
+// With no refusal, a nil identity is an anonymous visitor whom a public rule or
+// a preflight let in.
+func (g *gate) judge(r *http.Request, v views) (*identity, *refusal) {
+	if no := g.paths.check(v); no != nil {
+		return nil, no
+	}
+	addr := clientAddress(r)
+	hidden, no := findEither(g.rules.hide, v, addr)
+	if no != nil {
+		return nil, no
+	}
+	if hidden != nil {
+		return nil, g.hide(r, hidden)
+	}
+	return g.judgeListed(r, v)
+}
+
+// hide answers what this visitor would get for a path that nobody listed:
+// the refusal of such a path, or, where it would pass, the site's own 404.
+func (g *gate) hide(r *http.Request, rule *pathRule) *refusal {
+	unlisted := r.WithContext(r.Context())
+	address := *r.URL
+	address.Path, address.RawPath = "/"+uuid.NewString(), ""
+	unlisted.URL = &address
+	if _, no := g.judgeListed(unlisted, views{served: unlisted}); no != nil {
+		return no
+	}
+	return &refusal{code: codeHidden, rule: rule.source, cause: "hide"}
+}
+
+func (g *gate) judgeListed(r *http.Request, v views) (*identity, *refusal) {
+	addr := clientAddress(r)
+	if no := g.rules.denied(v, addr); no != nil {
+		return nil, no
+	}
+	var buf [8]*requirement
+	requirements, no := g.rules.matching(buf[:0], v)
+	if no != nil {
+		return nil, no
+	}
+	byAddress, no := admitAddress(requirements, addr)
+	if no != nil {
+		return nil, no
+	}
+	byAddress = byAddress || g.rules.deniesByAddress
+	if isEarlyData(r) && (byAddress || !v.safe()) {
+		return nil, refused(codeTooEarly, "early data can be replayed, and its address is not proven")
+	}
+	if g.isPreflight(r, v) {
+		return nil, nil
+	}
+	public, no := g.rules.opens(v)
+	if no != nil {
+		return nil, no
+	}
+	return g.judgeVisitor(r, v, requirements, public)
+}
+
+// judgeVisitor is the part that needs a credential.
+func (g *gate) judgeVisitor(r *http.Request, v views, requirements []*requirement, public bool) (*identity, *refusal) {
+	cred, no := g.authn.sources.find(r)
+	if no == nil && cred.from == fromCookie && !v.safe() {
+		no = checkOrigin(r)
+	}
+	switch {
+	case public && no == nil:
+		return g.authn.recognise(r.Context(), cred), nil
+	case public:
+		return nil, nil // whoever sent that is anonymous here
+	case no != nil:
+		return nil, no
+	}
+	id, no := g.authn.identify(r.Context(), cred)
+	if no != nil {
+		return nil, no
+	}
+	if no := admit(requirements, id); no != nil {
+		return nil, no
+	}
+	return id, nil
+}
+
+// prepare readies a request that passes for the next handler.
+func (g *gate) prepare(r *http.Request, id *identity) {
+	g.authn.sources.conceal(r, g.strip)
+	if id == nil {
+		return
+	}
+	id.publish(r)
+	g.headers.set(r, id)
+}
+
+// isPreflight reports a CORS preflight, which browsers send without any
+// credential (Fetch standard, "CORS-preflight fetch"). What carries more than a
+// preflight does is judged like any other request.
+func (g *gate) isPreflight(r *http.Request, v views) bool {
+	if r.Method != http.MethodOptions || v.original != nil && v.original.Method != http.MethodOptions {
+		return false
+	}
+	if r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+		return false
+	}
+	for _, name := range []string{"Cookie", "Authorization", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
+		if len(r.Header[name]) > 0 {
+			return false
+		}
+	}
+	cred, no := g.authn.sources.find(r)
+	return cred.missing() && no == nil
+}
+
+// isEarlyData reports a request that came before the TLS handshake was done
+// (RFC 8470), over HTTP/3's 0-RTT.
+func isEarlyData(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete
+}
+
+func isNotFound(err error) bool {
+	var failure caddyhttp.HandlerError
+	return errors.As(err, &failure) && failure.StatusCode == http.StatusNotFound
+}
+
+// compile turns the configuration into the state that requests are judged by.
+func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
+	log := ctx.Logger()
+	out := &gate{log: log, strip: g.StripToken}
+	out.authn = authenticator{
+		sources: newTokenSources(g.Tokens),
+		limit:   g.tokenLimit(),
+		issuers: make(map[string]*trustedIssuer, len(g.Issuers)),
+	}
+	for _, is := range g.Issuers {
+		compiled, err := is.compile(app, time.Now)
+		if err != nil {
+			return nil, at(is.Source, fmt.Errorf("issuer %s: %w", is.name(), err))
+		}
+		if out.authn.issuers[compiled.name] != nil {
+			return nil, at(is.Source, fmt.Errorf("issuer %s: configured twice", compiled.name))
+		}
+		out.authn.issuers[compiled.name] = compiled
+	}
+	var err error
+	if out.rules, err = g.compileRules(ctx); err != nil {
+		return nil, err
+	}
+	out.paths = newPathReading(g.AmbiguousPaths)
+	if out.headers, err = newHeaderPlan(g.IdentityHeaders, log); err != nil {
+		return nil, err
+	}
+	out.teller, err = g.compileTeller(log, out.authn.sources)
+	if err != nil {
+		return nil, err
+	}
+	g.warn(log)
+	return out, nil
+}
+
+func (g *Gatehouse) tokenLimit() int {
+	if g.TokenLimit == 0 {
+		return defaultTokenLimit
+	}
+	return g.TokenLimit
+}
+
+// warn tells the operator of choices that are allowed and still risky.
+func (g *Gatehouse) warn(log *zap.Logger) {
+	for _, s := range g.Tokens {
+		if s.From == fromQuery {
+			log.Warn("tokens in the query are taken out before the next handler, but Caddy's access log has seen them; filter the parameter there",
+				zap.String("parameter", s.Name))
+		}
+	}
+	for _, is := range g.Issuers {
+		if is.AnyAudience {
+			log.Warn("tokens that this issuer made for other services are accepted", zap.String("issuer", is.name()), zap.String("source", is.Source))
+		}
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Gatehouse)(nil)
+	_ caddy.Validator             = (*Gatehouse)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Gatehouse)(nil)
+)
