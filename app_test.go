@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -87,10 +88,12 @@ func TestIssuerOutOfReach(t *testing.T) {
 	f.broken.Store(true)
 	s := newSiteFrom(t, f.signer, f.caddyfile(1))
 	w := s.expect(refusedWith(503, codeKeysUnavailable), ask{target: "/", token: f.token(t, nil)})
-	if w.Header().Get("Retry-After") == "" || w.Header().Get("WWW-Authenticate") != "" {
-		t.Errorf("headers are %v", w.Header())
+	retryAfter := w.Header().Get("Retry-After")
+	if n, err := strconv.Atoi(retryAfter); err != nil || n < 1 {
+		t.Errorf("Retry-After is %q", retryAfter)
 	}
-	if !strings.Contains(w.Body.String(), `"retry_after":`) {
+	assertRefusalHeaders(t, w, "", retryAfter)
+	if !strings.Contains(w.Body.String(), `"retry_after":`+retryAfter) {
 		t.Errorf("body is %s", w.Body)
 	}
 	s.expect(pass(), ask{target: "/login", token: f.token(t, nil)})

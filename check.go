@@ -68,12 +68,9 @@ func (g *Gatehouse) checkRules() error {
 		option string
 		rules  []*PathRule
 	}{{"deny", g.Deny}, {"hide", g.Hide}, {"public", g.Public}} {
-		for i, rule := range list.rules {
+		for _, rule := range list.rules {
 			if rule == nil {
 				return fmt.Errorf("%s: found null", list.option)
-			}
-			if rule.Source == "" {
-				rule.Source = fmt.Sprintf("%s[%d]", list.option, i)
 			}
 			if err := rule.check(list.option, list.option != "public"); err != nil {
 				return err
@@ -84,12 +81,9 @@ func (g *Gatehouse) checkRules() error {
 	for _, is := range g.Issuers {
 		issuers = append(issuers, is.name())
 	}
-	for i, q := range g.Require {
+	for _, q := range g.Require {
 		if q == nil || slices.Contains(q.Conditions, nil) {
 			return errors.New("require: found null")
-		}
-		if q.Source == "" {
-			q.Source = fmt.Sprintf("require[%d]", i)
 		}
 		if err := q.check(issuers); err != nil {
 			return err

@@ -213,17 +213,20 @@ func startExample(t *testing.T, env []string) {
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- run.Wait() }()
+	ended := make(chan struct{})
+	var endedWith error
+	go func() {
+		endedWith = run.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		cancel()
-		_ = <-ended
+		<-ended
 	})
 	for range 600 {
 		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("make run ended: %v\n%s", err, output)
+		case <-ended:
+			t.Fatalf("make run ended: %v\n%s", endedWith, output)
 		case <-time.After(500 * time.Millisecond):
 		}
 		res, err := http.Get("http://localhost:8080/status")

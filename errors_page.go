@@ -118,10 +118,11 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 		h.Set("Content-Security-Policy", csp)
 		h.Set("X-Frame-Options", "DENY")
 	}
+	h.Del("Content-Type")
 	if contentType := kind.ContentType(); contentType != "" && len(body) > 0 {
 		h.Set("Content-Type", contentType)
-		h.Set("Content-Language", lang)
 	}
+	h.Set("Content-Language", lang)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(effect.status)
 	if r.Method != http.MethodHead {

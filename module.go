@@ -111,6 +111,7 @@ func (Gatehouse) CaddyModule() caddy.ModuleInfo {
 // Provision compiles the configuration. It reads the files that are named in
 // it, and touches neither network nor storage.
 func (g *Gatehouse) Provision(ctx caddy.Context) error {
+	g.nameRules()
 	if err := g.check(); err != nil {
 		return err
 	}
@@ -336,6 +337,33 @@ func (g *Gatehouse) tokenLimit() int {
 		return defaultTokenLimit
 	}
 	return g.TokenLimit
+}
+
+// nameRules gives a source to what JSON left without one, so that logs and
+// errors can name it.
+func (g *Gatehouse) nameRules() {
+	name := func(source *string, option string, i int) {
+		if *source == "" {
+			*source = fmt.Sprintf("%s[%d]", option, i)
+		}
+	}
+	for option, rules := range map[string][]*PathRule{"deny": g.Deny, "hide": g.Hide, "public": g.Public} {
+		for i, rule := range rules {
+			if rule != nil {
+				name(&rule.Source, option, i)
+			}
+		}
+	}
+	for i, q := range g.Require {
+		if q != nil {
+			name(&q.Source, "require", i)
+		}
+	}
+	for i, is := range g.Issuers {
+		if is != nil {
+			name(&is.Source, "issuers", i)
+		}
+	}
 }
 
 // warn tells the operator of choices that are allowed and still risky.

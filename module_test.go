@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -162,7 +163,7 @@ func TestRefusalsOnTheWire(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.t = t
 			w := s.expect(c.want, c.ask)
-			assertRefusalHeaders(t, w.Header(), w.Body.Len(), c.challenge)
+			assertRefusalHeaders(t, w, c.challenge, "")
 			var body map[string]any
 			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
 				t.Fatal(err)
@@ -181,8 +182,9 @@ func TestRefusalsOnTheWire(t *testing.T) {
 	}
 }
 
-func assertRefusalHeaders(t *testing.T, h http.Header, length int, challenge string) {
+func assertRefusalHeaders(t *testing.T, w *httptest.ResponseRecorder, challenge, retryAfter string) {
 	t.Helper()
+	h := w.Header()
 	want := map[string]string{
 		"Cache-Control":          "no-store",
 		"Vary":                   "Accept, Accept-Language, Sec-Fetch-Mode, Sec-Fetch-Dest, X-Requested-With, HX-Request",
@@ -190,10 +192,10 @@ func assertRefusalHeaders(t *testing.T, h http.Header, length int, challenge str
 		"Referrer-Policy":        "same-origin",
 		"X-Robots-Tag":           "noindex, nofollow",
 		"Content-Language":       "en",
-		"Content-Length":         strconv.Itoa(length),
+		"Content-Length":         strconv.Itoa(w.Body.Len()),
 		"Content-Type":           "application/problem+json",
 		"Www-Authenticate":       challenge,
-		"Retry-After":            "",
+		"Retry-After":            retryAfter,
 		"Etag":                   "",
 	}
 	for name, value := range want {
@@ -225,7 +227,11 @@ func assertSameForHead(t *testing.T, s *site, a ask, want http.Header) {
 func TestPanicIsARefusal(t *testing.T) {
 	s := newSite(t, `require /admin/* role admin`)
 	s.gate.gate.rules.require = append(s.gate.gate.rules.require, nil)
-	s.expect(refusedWith(500, codeInternalError), ask{target: "/admin/x", token: s.token(t, claims{"roles": "admin"})})
+	w := s.expect(refusedWith(500, codeInternalError), ask{target: "/admin/x", token: s.token(t, claims{"roles": "admin"})})
+	assertRefusalHeaders(t, w, "", "")
+	if strings.Contains(w.Body.String(), "panic") || strings.Contains(w.Body.String(), "nil pointer") {
+		t.Errorf("the body tells what happened inside: %s", w.Body)
+	}
 	if s.logs.FilterMessage("panic while deciding; the request is refused").Len() != 1 {
 		t.Error("the panic is not in the log")
 	}

@@ -246,8 +246,11 @@ func (q *Require) check(issuers []string) error {
 }
 
 func (q *Require) compile(ctx caddy.Context) (*requirement, error) {
-	out := &requirement{source: q.Source, message: q.Message}
+	out := &requirement{source: q.Source}
 	var err error
+	if out.message, err = resolve("message", q.Message); err != nil {
+		return nil, at(q.Source, err)
+	}
 	if out.selector, err = q.Selector.compile(ctx); err != nil {
 		return nil, at(q.Source, err)
 	}
