@@ -260,7 +260,10 @@ func (g *Gatehouse) compileTeller(log *zap.Logger, sources tokenSources) (*telle
 	if err != nil {
 		return nil, err
 	}
-	opts := page.Options{Templates: templates, Language: "en", Realm: realm}
+	opts := page.Options{Templates: templates, Language: "en"}
+	if g.Challenge != nil {
+		opts.Realm = realm // stands in for a brand's name, if the operator chose it
+	}
 	detail := detailQuiet
 	if g.Pages != nil {
 		if g.Pages.Language != "" {

@@ -127,7 +127,7 @@ func seconds(s string, otherwise time.Duration) time.Duration {
 	if err != nil {
 		return otherwise
 	}
-	return time.Duration(n) * time.Second //nolint:gosec // parsed as 31 bits
+	return time.Duration(n) * time.Second
 }
 
 // backOff is how long to wait after the n-th failure in a row.

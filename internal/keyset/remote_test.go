@@ -48,7 +48,7 @@ func TestRequestsWaitForTheFirstFetch(t *testing.T) {
 					}
 					return
 				}
-				wantUnavailable(t, r, "a")
+				_ = wantUnavailable(t, r, "a")
 				if waited := time.Since(begun); waited != maxWait {
 					t.Fatalf("waited %s", waited)
 				}

@@ -130,7 +130,7 @@ func unescape(b []byte) (n int, malformed bool) {
 				hi, lo = unhex(b[i+1]), unhex(b[i+2])
 			}
 			if hi >= 0 && lo >= 0 {
-				c = byte(hi<<4 | lo)
+				c = byte(hi<<4 | lo) //nolint:gosec // two nibbles are a byte
 				i += 2
 			} else {
 				malformed = true
