@@ -67,7 +67,7 @@ func TestOutOfReachAtStartThenBack(t *testing.T) {
 		synctest.Wait()
 		for range 5 { // between two attempts there is nothing to wait for
 			begun := time.Now()
-			wantUnavailable(t, r, "a")
+			_ = wantUnavailable(t, r, "a")
 			if time.Since(begun) != 0 {
 				t.Fatal("the request waited though nothing was under way")
 			}
@@ -241,8 +241,8 @@ func TestAttackKeysDoNotOutliveMaxStale(t *testing.T) {
 			t.Fatal("stale too early")
 		}
 		time.Sleep(time.Nanosecond)
-		wantUnavailable(t, r, "a")
-		wantUnavailable(t, r, "unknown")
+		_ = wantUnavailable(t, r, "a")
+		_ = wantUnavailable(t, r, "unknown")
 		if r.Ready() || !r.Status().Stale {
 			t.Fatal("stale keys are called ready")
 		}
