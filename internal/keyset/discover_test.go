@@ -134,7 +134,7 @@ func TestAnUnreachableHostIsAskedOnceAnAttempt(t *testing.T) {
 		i := newIssuer()
 		i.answer(oidcPlace, down)
 		r := start(t, i, nil, discovering(realm))
-		_ = wantUnavailable(t, r, "a")
+		wantUnavailable(t, r, "a")
 		if i.asked(rfcPlace) != 0 {
 			t.Fatal("the second place was tried though the host is out of reach")
 		}

@@ -41,16 +41,16 @@ func TestAttackTwoClaimsWithOneName(t *testing.T) {
 		`,"s\u0075b":"admin"}`, `,"x":{"role":"user","role":"admin"}}`, `,"x":[{"a":1,"a":2}]}`,
 		`,"x":{"y":{"z":{"a":1,"\u0061":2}}}}`,
 	} {
-		t.Run(more, func(t *testing.T) { _ = refuse(t, v, edToken(base+more), token.Invalid) })
+		t.Run(more, func(t *testing.T) { refuse(t, v, edToken(base+more), token.Invalid) })
 	}
 }
 
 // Go's struct decoding folds case, so that `EXP` would override `exp`. Here it is a claim like any other.
 func TestAttackClaimInAnotherCase(t *testing.T) {
 	v := verifier(policy(), publicKeys())
-	_ = refuse(t, v, edToken(claimsWith("exp", "1700000000", "EXP", "1900000000", "Exp", "1900000000")), token.Expired)
-	_ = refuse(t, v, edToken(claimsWith("exp", "", "EXP", "1900000000")), token.Invalid)
-	_ = refuse(t, v, edToken(claimsWith("sub", "", "SUB", `"ana"`)), token.Invalid)
+	refuse(t, v, edToken(claimsWith("exp", "1700000000", "EXP", "1900000000", "Exp", "1900000000")), token.Expired)
+	refuse(t, v, edToken(claimsWith("exp", "", "EXP", "1900000000")), token.Invalid)
+	refuse(t, v, edToken(claimsWith("sub", "", "SUB", `"ana"`)), token.Invalid)
 	c := accept(t, v, edToken(claimsWith("EXP", "1", "Sub", `"admin"`, "ISS", `"x"`, "Aud", `"x"`, "CNF", `{}`)))
 	if c.Subject() != "ana" || c.Expiry().Unix() != nowUnix+300 {
 		t.Errorf("subject %q, expiry %v", c.Subject(), c.Expiry())
@@ -77,7 +77,7 @@ func TestClaimsThatAreNotOneObjectAreInvalid(t *testing.T) {
 		"too deep": deep(32), "much too deep": deep(2500), "objects too deep": deepObject,
 		"control character in a string": claimsWith("x", "\"\n\""),
 	} {
-		t.Run(name, func(t *testing.T) { _ = refuse(t, v, edToken(claims), token.Invalid) })
+		t.Run(name, func(t *testing.T) { refuse(t, v, edToken(claims), token.Invalid) })
 	}
 }
 
@@ -88,7 +88,7 @@ func TestAttackExpThatIsNoDate(t *testing.T) {
 		"", "0", "-0", "0.0", "0e5", "1e-400", `"1800000300"`, `"2099-01-01T00:00:00Z"`, "1e309", "-1e309", "-1", "-1800000300",
 		"NaN", "null", "true", "[1800000300]", `{"a":1}`,
 	} {
-		t.Run(exp, func(t *testing.T) { _ = refuse(t, v, edToken(claimsWith("exp", exp)), token.Invalid) })
+		t.Run(exp, func(t *testing.T) { refuse(t, v, edToken(claimsWith("exp", exp)), token.Invalid) })
 	}
 	for _, exp := range []string{"1800000300.5", "1.8000003e9", "18000003E2", "1e300", "99999999999999999999"} {
 		c := accept(t, v, edToken(claimsWith("exp", exp)))
@@ -102,7 +102,7 @@ func TestIatAndNbfThatAreNoDatesAreInvalid(t *testing.T) {
 	v := verifier(policy(), publicKeys())
 	for _, name := range []string{"iat", "nbf"} {
 		for _, value := range []string{`"1799999900"`, "null", "true", "1e309", "[]", "{}", `""`} {
-			t.Run(name+value, func(t *testing.T) { _ = refuse(t, v, edToken(claimsWith(name, value)), token.Invalid) })
+			t.Run(name+value, func(t *testing.T) { refuse(t, v, edToken(claimsWith(name, value)), token.Invalid) })
 		}
 	}
 	accept(t, v, edToken(claimsWith("iat", "-1", "nbf", "-1e300")))
@@ -142,7 +142,7 @@ func TestAttackAudience(t *testing.T) {
 				if good {
 					accept(t, v, raw)
 				} else {
-					_ = refuse(t, v, raw, token.Invalid)
+					refuse(t, v, raw, token.Invalid)
 				}
 			}
 		})
@@ -157,7 +157,7 @@ func TestAttackIssuer(t *testing.T) {
 		`"HTTPS://issuer.example"`, `"http://issuer.example"`, `"https://issuer.example "`, `"https://issuer.example:443"`,
 		`"https://issuer.example\u0000"`, `"https://issuer.example.evil.example"`, `"issuer.example"`,
 	} {
-		t.Run(iss, func(t *testing.T) { _ = refuse(t, v, edToken(claimsWith("iss", iss)), token.Invalid) })
+		t.Run(iss, func(t *testing.T) { refuse(t, v, edToken(claimsWith("iss", iss)), token.Invalid) })
 	}
 	accept(t, v, edToken(claimsWith("iss", `"https:\/\/issuer.ex\u0061mple"`)))
 }
@@ -166,7 +166,7 @@ func TestAttackIssuer(t *testing.T) {
 func TestAttackBoundTokenWithoutProof(t *testing.T) {
 	v := verifier(policy(), publicKeys())
 	for _, cnf := range []string{`{"jkt":"x"}`, `{"x5t#S256":"x"}`, `{}`, "null", `""`, "1"} {
-		_ = refuse(t, v, edToken(claimsWith("cnf", cnf)), token.Invalid)
+		refuse(t, v, edToken(claimsWith("cnf", cnf)), token.Invalid)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestAttackSubject(t *testing.T) {
 	for _, sub := range []string{
 		"", "null", `""`, "1", "true", `["ana"]`, `{"name":"ana"}`, `"a\u0000"`, `"a\r\nX-User: admin"`, `"a\u007f"`, `"a\u0085"`,
 	} {
-		t.Run(sub, func(t *testing.T) { _ = refuse(t, v, edToken(claimsWith("sub", sub)), token.Invalid) })
+		t.Run(sub, func(t *testing.T) { refuse(t, v, edToken(claimsWith("sub", sub)), token.Invalid) })
 	}
 	p := policy()
 	p.Subject = must(token.ParseClaimPath("user.name"))
@@ -185,25 +185,25 @@ func TestAttackSubject(t *testing.T) {
 	if c.Subject() != "Ána" {
 		t.Errorf("subject %q", c.Subject())
 	}
-	_ = refuse(t, v, edToken(claimsWith("user", `{}`)), token.Invalid)
-	_ = refuse(t, v, edToken(claimsWith("user", `{"name":7}`)), token.Invalid)
+	refuse(t, v, edToken(claimsWith("user", `{}`)), token.Invalid)
+	refuse(t, v, edToken(claimsWith("user", `{"name":7}`)), token.Invalid)
 }
 
 // "expired" tells that a token was ours. It must not be told of one that was not.
 func TestAttackExpiredAsAnOracle(t *testing.T) {
 	v := verifier(policy(), publicKeys())
 	old := claimsWith("exp", "1700000000", "nbf", "1900000000")
-	_ = refuse(t, v, edToken(old), token.Expired)
+	refuse(t, v, edToken(old), token.Expired)
 	forged := edToken(old)
-	_ = refuse(t, v, forged[:len(forged)-4]+"AAAA", token.Invalid)
+	refuse(t, v, forged[:len(forged)-4]+"AAAA", token.Invalid)
 	for _, change := range [][]string{
 		{"aud", `"other"`}, {"iss", `"https://other.example"`}, {"sub", ""}, {"cnf", "{}"}, {"nbf", "null"}, {"iat", "null"},
 	} {
-		_ = refuse(t, v, edToken(claimsWith(append([]string{"exp", "1700000000"}, change...)...)), token.Invalid)
-		_ = refuse(t, v, edToken(claimsWith(append([]string{"nbf", "1900000000"}, change...)...)), token.Invalid)
+		refuse(t, v, edToken(claimsWith(append([]string{"exp", "1700000000"}, change...)...)), token.Invalid)
+		refuse(t, v, edToken(claimsWith(append([]string{"nbf", "1900000000"}, change...)...)), token.Invalid)
 	}
-	_ = refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","typ":"logout+jwt"}`, old), token.Invalid)
-	_ = refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"other"}`, old), token.Invalid)
+	refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","typ":"logout+jwt"}`, old), token.Invalid)
+	refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"other"}`, old), token.Invalid)
 }
 
 func TestTimeEdges(t *testing.T) {
@@ -246,7 +246,7 @@ func TestTimeEdges(t *testing.T) {
 				accept(t, v, edToken(claimsWith(c.change...)))
 				return
 			}
-			_ = refuse(t, v, edToken(claimsWith(c.change...)), c.want)
+			refuse(t, v, edToken(claimsWith(c.change...)), c.want)
 		})
 	}
 }

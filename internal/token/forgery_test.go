@@ -47,7 +47,7 @@ func TestEd25519IsEdDSAUnderItsOtherName(t *testing.T) {
 	for _, alg := range []string{"EdDSA", "Ed25519"} {
 		accept(t, v, compact("EdDSA", `{"alg":"`+alg+`","kid":"ed"}`, goodClaims))
 	}
-	_ = refuse(t, v, compact("EdDSA", `{"alg":"Ed448","kid":"ed"}`, goodClaims), token.Invalid)
+	refuse(t, v, compact("EdDSA", `{"alg":"Ed448","kid":"ed"}`, goodClaims), token.Invalid)
 }
 
 // Alg none: the header says that there is nothing to check. Nobody may even look for a key.
@@ -60,10 +60,10 @@ func TestAttackAlgNone(t *testing.T) {
 	for _, alg := range []string{"none", "None", "NONE", "nOnE", "none ", " none", "", "null", "HS", "\\u006eone"} {
 		t.Run(alg, func(t *testing.T) {
 			head := `{"alg":"` + alg + `","kid":"ed"}`
-			_ = refuse(t, v, enc(head)+"."+enc(goodClaims)+".", token.Malformed)
-			_ = refuse(t, v, enc(head)+"."+enc(goodClaims), token.Malformed)
-			_ = refuse(t, v, enc(head)+"."+enc(goodClaims)+"."+enc("x"), token.Invalid)
-			_ = refuse(t, v, compact("EdDSA", head, goodClaims), token.Invalid)
+			refuse(t, v, enc(head)+"."+enc(goodClaims)+".", token.Malformed)
+			refuse(t, v, enc(head)+"."+enc(goodClaims), token.Malformed)
+			refuse(t, v, enc(head)+"."+enc(goodClaims)+"."+enc("x"), token.Invalid)
+			refuse(t, v, compact("EdDSA", head, goodClaims), token.Invalid)
 		})
 	}
 	if asked != 0 {
@@ -94,12 +94,12 @@ func TestAttackPublicKeyAsSecret(t *testing.T) {
 			t.Run(kid+" as "+spelling, func(t *testing.T) {
 				input := enc(`{"alg":"HS256","kid":"`+kid+`"}`) + "." + enc(goodClaims)
 				forged := input + "." + enc(signHMAC(text, "HS256", []byte(input)))
-				_ = refuse(t, verifier(policy(), publicKeys()), forged, token.Invalid)
+				refuse(t, verifier(policy(), publicKeys()), forged, token.Invalid)
 				// Even where HMAC is allowed and the wrong key comes back, it is not used as a secret.
 				key, _ := token.Select(publicKeys(), token.Query{
 					KeyID: kid, HasKeyID: true, Algorithm: map[string]string{"rsa": "RS256", "p256": "ES256", "ed": "EdDSA"}[kid],
 				})
-				_ = refuse(t, verifier(secrets, anyway(key)), forged, token.Invalid)
+				refuse(t, verifier(secrets, anyway(key)), forged, token.Invalid)
 				if _, err := token.NewKey(token.KeySpec{Material: text}); err == nil {
 					t.Error("a public key was taken as a secret")
 				}
@@ -119,7 +119,7 @@ func TestAttackAlgorithmOutsideTheList(t *testing.T) {
 		if alg == "rs256" || alg == "ES256K" || alg == "RS1" {
 			signer = "RS256"
 		}
-		_ = refuse(t, v, compact(signer, `{"alg":"`+alg+`","kid":"rsa"}`, goodClaims), token.Invalid)
+		refuse(t, v, compact(signer, `{"alg":"`+alg+`","kid":"rsa"}`, goodClaims), token.Invalid)
 	}
 }
 
@@ -130,8 +130,8 @@ func TestAttackAlgorithmAgainstTheKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := verifier(policy(), set)
 			accept(t, v, compact("PS256", `{"alg":"PS256","kid":"rsa"}`, goodClaims))
-			_ = refuse(t, v, compact("RS256", `{"alg":"RS256","kid":"rsa"}`, goodClaims), token.Invalid)
-			_ = refuse(t, v, compact("PS512", `{"alg":"PS512","kid":"rsa"}`, goodClaims), token.Invalid)
+			refuse(t, v, compact("RS256", `{"alg":"RS256","kid":"rsa"}`, goodClaims), token.Invalid)
+			refuse(t, v, compact("PS512", `{"alg":"PS512","kid":"rsa"}`, goodClaims), token.Invalid)
 		})
 	}
 }
@@ -140,16 +140,16 @@ func TestAttackAlgorithmAgainstTheKeys(t *testing.T) {
 func TestAttackES256OverP384(t *testing.T) {
 	input := enc(`{"alg":"ES256","kid":"p384"}`) + "." + enc(goodClaims)
 	forged := input + "." + enc(signEC(keys().p384, "ES256", []byte(input)))
-	_ = refuse(t, verifier(policy(), publicKeys()), forged, token.Invalid)
-	_ = refuse(t, verifier(policy(), anyway(p384Key())), forged, token.Invalid)
+	refuse(t, verifier(policy(), publicKeys()), forged, token.Invalid)
+	refuse(t, verifier(policy(), anyway(p384Key())), forged, token.Invalid)
 }
 
 // The header says one algorithm, the signature was made with another one that the same key can do.
 func TestAttackSignatureOfAnotherAlgorithm(t *testing.T) {
 	v := verifier(policy(), publicKeys())
-	_ = refuse(t, v, compact("RS384", `{"alg":"RS256","kid":"rsa"}`, goodClaims), token.Invalid)
-	_ = refuse(t, v, compact("PS256", `{"alg":"RS256","kid":"rsa"}`, goodClaims), token.Invalid)
-	_ = refuse(t, v, compact("RS256", `{"alg":"PS256","kid":"rsa"}`, goodClaims), token.Invalid)
+	refuse(t, v, compact("RS384", `{"alg":"RS256","kid":"rsa"}`, goodClaims), token.Invalid)
+	refuse(t, v, compact("PS256", `{"alg":"RS256","kid":"rsa"}`, goodClaims), token.Invalid)
+	refuse(t, v, compact("RS256", `{"alg":"PS256","kid":"rsa"}`, goodClaims), token.Invalid)
 }
 
 // CVE-2022-21449: r = s = 0 satisfied a verifier that did not check the range of the two.
@@ -164,7 +164,7 @@ func TestAttackZeroECDSASignature(t *testing.T) {
 		"both n": {n, n}, "r is n": {n, r}, "s is n": {r, n}, "both one": {big.NewInt(1), big.NewInt(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_ = refuse(t, v, input+"."+enc(joinRS(keys().p256.Curve, rs[0], rs[1])), token.Invalid)
+			refuse(t, v, input+"."+enc(joinRS(keys().p256.Curve, rs[0], rs[1])), token.Invalid)
 		})
 	}
 }
@@ -181,8 +181,8 @@ func TestAttackNegatedECDSASignature(t *testing.T) {
 	with := func(r, s *big.Int) string { return input + "." + enc(joinRS(keys().p256.Curve, r, s)) }
 	accept(t, v, with(r, s))
 	accept(t, v, with(r, ns))
-	_ = refuse(t, v, with(nr, s), token.Invalid)
-	_ = refuse(t, v, with(nr, ns), token.Invalid)
+	refuse(t, v, with(nr, s), token.Invalid)
+	refuse(t, v, with(nr, ns), token.Invalid)
 }
 
 // RFC 8032 section 5.1.7 wants S below the group's order: S + L would be a second signature of the same token.
@@ -194,7 +194,7 @@ func TestAttackEd25519SignatureBeyondTheOrder(t *testing.T) {
 	slices.Reverse(s)
 	sum := new(big.Int).Add(new(big.Int).SetBytes(s), l).FillBytes(make([]byte, 32))
 	slices.Reverse(sum)
-	_ = refuse(t, verifier(policy(), publicKeys()), input+"."+enc(append(sig[:32:32], sum...)), token.Invalid)
+	refuse(t, verifier(policy(), publicKeys()), input+"."+enc(append(sig[:32:32], sum...)), token.Invalid)
 }
 
 // A signature of another length is another encoding, and a lenient reader of it gives one token several spellings.
@@ -219,7 +219,7 @@ func TestAttackSignatureOfWrongLength(t *testing.T) {
 			"all zero":       make([]byte, len(sig)),
 			"twice":          append(slices.Clone(sig), sig...),
 		} {
-			t.Run(alg+" "+name, func(t *testing.T) { _ = refuse(t, v, input+"."+enc(wrong), token.Invalid) })
+			t.Run(alg+" "+name, func(t *testing.T) { refuse(t, v, input+"."+enc(wrong), token.Invalid) })
 		}
 	}
 }
@@ -232,7 +232,7 @@ func TestAttackECDSASignatureAsASN1(t *testing.T) {
 	if _, err := asn1.Unmarshal(sig, new(struct{ R, S *big.Int })); err != nil {
 		t.Fatal(err)
 	}
-	_ = refuse(t, verifier(policy(), publicKeys()), input+"."+enc(sig), token.Invalid)
+	refuse(t, verifier(policy(), publicKeys()), input+"."+enc(sig), token.Invalid)
 }
 
 // One bit of the header, the claims or the signature is changed after signing.
@@ -241,10 +241,10 @@ func TestAttackChangedAfterSigning(t *testing.T) {
 	header, sub := `{"alg":"EdDSA","kid":"ed","x":1}`, `{"alg":"EdDSA","kid":"ed","x":2}`
 	sig := sign("EdDSA", []byte(enc(header)+"."+enc(goodClaims)))
 	accept(t, v, enc(header)+"."+enc(goodClaims)+"."+enc(sig))
-	_ = refuse(t, v, enc(sub)+"."+enc(goodClaims)+"."+enc(sig), token.Invalid)
-	_ = refuse(t, v, enc(header)+"."+enc(goodClaims+" ")+"."+enc(sig), token.Invalid)
+	refuse(t, v, enc(sub)+"."+enc(goodClaims)+"."+enc(sig), token.Invalid)
+	refuse(t, v, enc(header)+"."+enc(goodClaims+" ")+"."+enc(sig), token.Invalid)
 	sig[10] ^= 1
-	_ = refuse(t, v, enc(header)+"."+enc(goodClaims)+"."+enc(sig), token.Invalid)
+	refuse(t, v, enc(header)+"."+enc(goodClaims)+"."+enc(sig), token.Invalid)
 }
 
 // The forger signs with a key of their own and puts it, or where to get it, into the header.
@@ -258,7 +258,7 @@ func TestAttackKeyInTheHeader(t *testing.T) {
 	} {
 		header := `{"alg":"EdDSA","kid":"ed",` + member + `}`
 		input := enc(header) + "." + enc(goodClaims)
-		_ = refuse(t, v, input+"."+enc(ed25519.Sign(attacker, []byte(input))), token.Invalid)
+		refuse(t, v, input+"."+enc(ed25519.Sign(attacker, []byte(input))), token.Invalid)
 		accept(t, v, compact("EdDSA", header, goodClaims)) // ignored, not fatal: some issuers send it
 	}
 }

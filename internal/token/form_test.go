@@ -21,7 +21,7 @@ func TestAttackJSONSerialisation(t *testing.T) {
 		flat + `,"a":"x.y.z"}`,
 		enc(flat + `}`),
 	} {
-		_ = refuse(t, v, raw, token.Malformed)
+		refuse(t, v, raw, token.Malformed)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestAttackSecondSpelling(t *testing.T) {
 		"quoted":                    `"` + good + `"`,
 		"separated by another mark": strings.ReplaceAll(good, ".", ","),
 	} {
-		t.Run(name, func(t *testing.T) { _ = refuse(t, v, raw, token.Malformed) })
+		t.Run(name, func(t *testing.T) { refuse(t, v, raw, token.Malformed) })
 	}
 }
 
@@ -122,8 +122,8 @@ func TestAttackHeaderThatChangesTheMeaning(t *testing.T) {
 		`"b64":false`, `"b64":true`, `"zip":"DEF"`, `"enc":"A128GCM"`, `"\u0063rit":["x"]`,
 	} {
 		t.Run(member, func(t *testing.T) {
-			_ = refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed",`+member+`}`, goodClaims), token.Invalid)
-			_ = refuse(t, v, compact("EdDSA", `{`+member+`,"alg":"EdDSA","kid":"ed"}`, goodClaims), token.Invalid)
+			refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed",`+member+`}`, goodClaims), token.Invalid)
+			refuse(t, v, compact("EdDSA", `{`+member+`,"alg":"EdDSA","kid":"ed"}`, goodClaims), token.Invalid)
 		})
 	}
 }
@@ -133,7 +133,7 @@ func TestAttackNestedToken(t *testing.T) {
 	v := verifier(policy(), publicKeys())
 	inner := edToken(goodClaims)
 	for _, claims := range []string{inner, `"` + inner + `"`} {
-		_ = refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","cty":"JWT"}`, claims), token.Invalid)
+		refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","cty":"JWT"}`, claims), token.Invalid)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestAttackTwoHeaderMembersWithOneName(t *testing.T) {
 		`{"alg":"EdDSA","kid":"ed","x":{"y":1,"y":2}}`, `{"alg":"EdDSA","kid":"ed","\u0061lg":"EdDSA"}`,
 		`{"ALG":"EdDSA","kid":"ed"}`, `{"Alg":"EdDSA","kid":"ed"}`,
 	} {
-		t.Run(header, func(t *testing.T) { _ = refuse(t, v, compact("EdDSA", header, goodClaims), token.Malformed) })
+		t.Run(header, func(t *testing.T) { refuse(t, v, compact("EdDSA", header, goodClaims), token.Malformed) })
 	}
 	for _, header := range []string{
 		`{"alg":"EdDSA","kid":"ed","ALG":"none"}`, `{"ALG":"none","alg":"EdDSA","KID":"rsa","kid":"ed"}`,
@@ -155,7 +155,7 @@ func TestAttackTwoHeaderMembersWithOneName(t *testing.T) {
 	} {
 		accept(t, v, compact("EdDSA", header, goodClaims))
 	}
-	_ = refuse(t, v, compact("EdDSA", `{"alg":"none","ALG":"EdDSA","kid":"ed"}`, goodClaims), token.Invalid)
+	refuse(t, v, compact("EdDSA", `{"alg":"none","ALG":"EdDSA","kid":"ed"}`, goodClaims), token.Invalid)
 }
 
 func TestHeaderThatIsNotOneObjectWithAlgIsMalformed(t *testing.T) {
@@ -167,7 +167,7 @@ func TestHeaderThatIsNotOneObjectWithAlgIsMalformed(t *testing.T) {
 		`{"alg":"EdDSA","kid":"` + "\xff" + `"}`, `{"alg":"EdDSA","x":NaN}`, ` `, `{"alg":"EdDSA","kid":"\ud800"}`,
 		`{"alg":"EdDSA"/**/}`, `{"alg":"EdDSA","crit":["x"]`,
 	} {
-		t.Run(header, func(t *testing.T) { _ = refuse(t, v, compact("EdDSA", header, goodClaims), token.Malformed) })
+		t.Run(header, func(t *testing.T) { refuse(t, v, compact("EdDSA", header, goodClaims), token.Malformed) })
 	}
 }
 
@@ -181,16 +181,16 @@ func TestAttackKeyID(t *testing.T) {
 		"too long": `"` + strings.Repeat("k", 1025) + `"`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			_ = refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":`+kid+`}`, goodClaims), token.Invalid)
+			refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":`+kid+`}`, goodClaims), token.Invalid)
 		})
 	}
 	// Nobody is even asked for a key of such a name.
 	careless := verifier(policy(), anyway(edKey()))
 	for _, kid := range []string{`1`, `null`, `["ed"]`, `"\u0000"`, `"\n"`, `"\u0085"`, `"` + strings.Repeat("k", 1025) + `"`} {
-		_ = refuse(t, careless, compact("EdDSA", `{"alg":"EdDSA","kid":`+kid+`}`, goodClaims), token.Invalid)
+		refuse(t, careless, compact("EdDSA", `{"alg":"EdDSA","kid":`+kid+`}`, goodClaims), token.Invalid)
 	}
 	long := compact("EdDSA", `{"alg":"EdDSA","kid":"`+strings.Repeat("k", 1<<20)+`"}`, goodClaims)
-	_ = refuse(t, v, long, token.Malformed)
+	refuse(t, v, long, token.Malformed)
 	_, err := token.Parse(long, 4<<20)
 	if e, ok := errors.AsType[*token.Error](err); !ok || e.Kind != token.Invalid {
 		t.Errorf("a kid of 1 MiB within a larger limit: %v", err)
@@ -211,7 +211,7 @@ func TestTypSpellings(t *testing.T) {
 		`"text/jwt"`, `"x/application/jwt"`, `"jwt "`, `"application/jwt;v=1"`, `1`, `null`, `["JWT"]`, `"JWT\u0000"`,
 	} {
 		t.Run(typ, func(t *testing.T) {
-			_ = refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","typ":`+typ+`}`, goodClaims), token.Invalid)
+			refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","typ":`+typ+`}`, goodClaims), token.Invalid)
 		})
 	}
 }
@@ -222,7 +222,7 @@ func TestTypesOfThePolicyRule(t *testing.T) {
 	p.Types = []string{"application/at+jwt", "sec\u212aevent"}
 	v := verifier(p, publicKeys())
 	accept(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","typ":"at+jwt"}`, goodClaims))
-	_ = refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","typ":"JWT"}`, goodClaims), token.Invalid)
-	_ = refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed"}`, goodClaims), token.Invalid)
-	_ = refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","typ":"seckevent"}`, goodClaims), token.Invalid)
+	refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","typ":"JWT"}`, goodClaims), token.Invalid)
+	refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed"}`, goodClaims), token.Invalid)
+	refuse(t, v, compact("EdDSA", `{"alg":"EdDSA","kid":"ed","typ":"seckevent"}`, goodClaims), token.Invalid)
 }
