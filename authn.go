@@ -2,11 +2,13 @@ package gatehouse
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddy-gatehouse/gatehouse/internal/token"
 )
@@ -23,12 +25,18 @@ type authenticator struct {
 	sources tokenSources
 	limit   int
 	issuers map[string]*trustedIssuer
+	memory  *memory // nil: nothing is remembered
+	now     func() time.Time
 }
 
 // identify verifies a credential. Every error is a *refusal.
 func (a *authenticator) identify(ctx context.Context, c credential) (*identity, *refusal) {
 	if c.missing() {
 		return nil, refused(codeCredentialsMissing, "")
+	}
+	now := a.now()
+	if id := a.memory.recall(c.raw, now); id != nil {
+		return id, nil
 	}
 	unverified, err := token.Parse(c.raw, a.limit)
 	if err != nil {
@@ -38,11 +46,30 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 	if !known {
 		return nil, refused(codeTokenInvalid, "unknown issuer")
 	}
-	claims, err := issuer.verifier.Verify(ctx, unverified)
+	if a.memory == nil {
+		return issuer.verify(ctx, unverified)
+	}
+	sum := sha256.Sum256([]byte(c.raw))
+	if no := a.memory.recallRejected(sum, now); no != nil {
+		return nil, no
+	}
+	generation := issuer.keys.Generation()
+	id, no := issuer.verify(ctx, unverified)
+	if no != nil {
+		a.memory.reject(sum, no, issuer, generation, now)
+		return nil, no
+	}
+	a.memory.keep(c.raw, id, issuer, generation, now)
+	return id, nil
+}
+
+// verify asks the issuer whose token it is.
+func (t *trustedIssuer) verify(ctx context.Context, unverified *token.Unverified) (*identity, *refusal) {
+	claims, err := t.verifier.Verify(ctx, unverified)
 	if err != nil {
 		return nil, tokenRefusal(err)
 	}
-	return issuer.identity(claims), nil
+	return t.identity(claims), nil
 }
 
 // recognise is identify for public paths: who cannot be recognised at once is
@@ -51,22 +78,11 @@ func (a *authenticator) recognise(ctx context.Context, c credential) *identity {
 	if c.missing() {
 		return nil
 	}
-	unverified, err := token.Parse(c.raw, a.limit)
-	if err != nil {
-		return nil
-	}
-	issuer, known := a.issuers[unverified.Issuer()]
-	if !known || !issuer.keys.Ready() {
-		return nil
-	}
-	// A context that is over already: keys at hand are used, none are fetched.
+	// A context that is over already: keys at hand are used, none are waited for.
 	over, cancel := context.WithCancel(ctx)
 	cancel()
-	claims, err := issuer.verifier.Verify(over, unverified)
-	if err != nil {
-		return nil
-	}
-	return issuer.identity(claims)
+	id, _ := a.identify(over, c)
+	return id
 }
 
 // identity reads from verified claims who this is and what they may do.

@@ -47,6 +47,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		token query  <name>
 //		token websocket
 //		token_limit <bytes>
+//		cache <entries> | off
 //
 //		deny   [<METHOD>...] <path|@matcher>... | ip <cidr|address|file|private_ranges>...
 //		hide   [<METHOD>...] <path|@matcher>... | ip <cidr|address|file|private_ranges>...
@@ -102,6 +103,7 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"issuer":           {g.parseIssuer, many},
 		"token":            {g.parseToken, many},
 		"token_limit":      {g.parseTokenLimit, once},
+		"cache":            {g.parseCache, once},
 		"deny":             {pathRuleParser(g, &g.Deny), many},
 		"hide":             {pathRuleParser(g, &g.Hide), many},
 		"public":           {pathRuleParser(g, &g.Public), many},
@@ -305,6 +307,21 @@ func (g *Gatehouse) parseTokenLimit(d *caddyfile.Dispenser) error {
 		return d.Errf("token_limit: found %q; expected a number of bytes up to %d, such as %d", found[0], maxTokenLimit, defaultTokenLimit)
 	}
 	g.TokenLimit = limit
+	return nil
+}
+
+func (g *Gatehouse) parseCache(d *caddyfile.Dispenser) error {
+	found, err := values(d, 1, 1, "<entries> | off")
+	if err != nil {
+		return err
+	}
+	entries := 0
+	if found[0] != "off" {
+		if entries, err = strconv.Atoi(found[0]); err != nil || entries < 1 || entries > maxRemembered {
+			return d.Errf("cache: found %q; expected a number of tokens up to %d, or off", found[0], maxRemembered)
+		}
+	}
+	g.Cache = &entries
 	return nil
 }
 

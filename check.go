@@ -18,6 +18,9 @@ func (g *Gatehouse) check() error {
 	if g.TokenLimit < 0 || g.TokenLimit > maxTokenLimit {
 		return fmt.Errorf("token_limit: found %d; expected a number of bytes up to %d", g.TokenLimit, maxTokenLimit)
 	}
+	if n := g.remembered(); n < 0 || n > maxRemembered {
+		return fmt.Errorf("cache: found %d; expected a number of tokens up to %d, or off", n, maxRemembered)
+	}
 	for _, check := range []func() error{
 		g.checkIssuers, g.checkTokens, g.checkRules, g.AmbiguousPaths.check, g.checkIdentityHeaders,
 		g.checkBrands, g.Pages.check, g.Challenge.check,

@@ -77,6 +77,9 @@ func (k *internalKey) set(private ed25519.PrivateKey) error {
 // Ready reports whether the key is at hand.
 func (k *internalKey) Ready() bool { return k.key.Load() != nil }
 
+// Generation is constant: the key is made once.
+func (k *internalKey) Generation() uint64 { return 1 }
+
 // Key implements token.Keys.
 func (k *internalKey) Key(ctx context.Context, q token.Query) (token.Key, error) {
 	key := k.key.Load()

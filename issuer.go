@@ -99,10 +99,15 @@ type trustedIssuer struct {
 	roles    []token.ClaimPath
 	scopes   []token.ClaimPath
 	grants   map[string]bool // nil: any
+	maxAge   time.Duration
 }
 
-// readiness tells whether keys are at hand without waiting for them.
-type readiness interface{ Ready() bool }
+// readiness tells whether keys are at hand without waiting for them, and
+// whether they are still the same.
+type readiness interface {
+	Ready() bool
+	Generation() uint64
+}
 
 // name is the issuer's `iss` as written, for messages and comparison.
 func (is *Issuer) name() string {
@@ -211,7 +216,7 @@ func (is *Issuer) compile(app *App, now func() time.Time) (*trustedIssuer, error
 	if err != nil {
 		return nil, err
 	}
-	t := &trustedIssuer{name: name}
+	t := &trustedIssuer{name: name, maxAge: time.Duration(is.MaxAge)}
 	keys, err := is.compileKeys(name, app)
 	if err != nil {
 		return nil, err
@@ -352,6 +357,8 @@ type fixedKeys struct{ *keyset.Static }
 
 func (fixedKeys) Ready() bool { return true }
 
+func (fixedKeys) Generation() uint64 { return 1 }
+
 // keySources asks several places for one key. A key is taken only if it fits in
 // one place alone; a place out of reach matters only if no other has the key.
 type keySources []issuerKeys
@@ -384,6 +391,15 @@ func (s keySources) Key(ctx context.Context, q token.Query) (token.Key, error) {
 
 func (s keySources) Ready() bool {
 	return !slices.ContainsFunc(s, func(k issuerKeys) bool { return !k.Ready() })
+}
+
+// Generation changes when any of the sources does, since none ever goes back.
+func (s keySources) Generation() uint64 {
+	var sum uint64
+	for _, source := range s {
+		sum += source.Generation()
+	}
+	return sum
 }
 
 func setOf(values []string) map[string]bool {
