@@ -74,10 +74,11 @@ type element struct {
 const readView = `(() => {
 	const box = e => {
 		const b = e.getBoundingClientRect(), s = getComputedStyle(e);
+		const fill = e => e ? getComputedStyle(e).backgroundColor : "rgb(255, 255, 255)";
 		let ground = e;
-		while (getComputedStyle(ground).backgroundColor == "rgba(0, 0, 0, 0)") ground = ground.parentElement;
+		while (fill(ground) == "rgba(0, 0, 0, 0)") ground = ground.parentElement;
 		return {Text: e.innerText.trim(), Href: e.getAttribute("href") || "", Target: e.href || "", X: b.x, Y: b.y, W: b.width, H: b.height,
-			Color: s.color, Background: getComputedStyle(ground).backgroundColor, Visible: e.checkVisibility({opacityProperty: true, visibilityProperty: true})};
+			Color: s.color, Background: fill(ground), Visible: e.checkVisibility({opacityProperty: true, visibilityProperty: true})};
 	};
 	const root = document.documentElement;
 	return {

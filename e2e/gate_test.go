@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -133,8 +134,10 @@ func startUpstream(t *testing.T) *upstream {
 	u := new(upstream)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u.calls.Add(1)
+		// Trailers are known once the body has been read. Errors here mean that the
+		// client is gone, and the test has failed there.
+		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
-		// An error means that the client is gone, and the test has failed there.
 		_ = json.NewEncoder(w).Encode(echo{r.Method, r.RequestURI, r.Header, r.Trailer})
 	}))
 	t.Cleanup(server.Close)
