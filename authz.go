@@ -1,6 +1,7 @@
 package gatehouse
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // ruleset answers what a visitor may do. Immutable once compiled.
@@ -101,9 +103,14 @@ func (rs *ruleset) opens(v views) (bool, *refusal) {
 	return open(v.original)
 }
 
-// matcherRefusal keeps a matcher's own HTTP error for the server to answer:
-// Caddy's address matchers ask for a retry after early data that way.
+// matcherRefusal turns a matcher's error into a refusal. Caddy's address
+// matchers ask for a retry after early data that way; it is answered here, as an
+// error route with a file server would answer with the protected file.
 func matcherRefusal(source string, err error) *refusal {
+	var failure caddyhttp.HandlerError
+	if errors.As(err, &failure) && failure.StatusCode == http.StatusTooEarly {
+		return &refusal{code: codeTooEarly, rule: source, cause: "a matcher needs the client's address"}
+	}
 	return &refusal{code: codeInternalError, rule: source, cause: "matcher failed", err: err}
 }
 

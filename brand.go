@@ -256,6 +256,9 @@ func (g *Gatehouse) compileTeller(log *zap.Logger, sources tokenSources) (*telle
 	if err != nil {
 		return nil, err
 	}
+	if err := (&Challenge{Realm: realm}).check(); err != nil {
+		return nil, err
+	}
 	templates, err := fs.Sub(embedded, "templates")
 	if err != nil {
 		return nil, err

@@ -238,5 +238,5 @@ func internalIssuers(handler map[string]any) ([]*Issuer, error) {
 	if err := json.Unmarshal(raw, &g); err != nil {
 		return nil, fmt.Errorf("reading the gatehouse handler: %w", err)
 	}
-	return slices.DeleteFunc(g.Issuers, func(is *Issuer) bool { return !is.Internal }), nil
+	return slices.DeleteFunc(g.Issuers, func(is *Issuer) bool { return is == nil || !is.Internal }), nil
 }

@@ -1,14 +1,15 @@
 package gatehouse
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/textproto"
 	"net/url"
-	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -248,18 +249,39 @@ func concealQuery(r *http.Request, name string) {
 	}
 	r.URL.RawQuery = strings.Join(kept, "&")
 	r.RequestURI = r.URL.RequestURI()
+	concealOriginal(r, name)
+}
+
+// concealOriginal does the same to the request that Caddy keeps as it came:
+// FastCGI upstreams get that one's URI.
+func concealOriginal(r *http.Request, name string) {
+	orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok || orig.URL == nil {
+		return
+	}
+	kept := make([]string, 0, 4)
+	for pair := range strings.SplitSeq(orig.URL.RawQuery, "&") {
+		if key, _, found := cutPair(pair); !found || key != name {
+			kept = append(kept, pair)
+		}
+	}
+	orig.URL.RawQuery = strings.Join(kept, "&")
+	orig.RequestURI = orig.URL.RequestURI()
+	// In place, since placeholders were bound to this very request.
+	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, orig))
 }
 
 func concealProtocol(r *http.Request) {
 	offered := splitList(r.Header[protocolHeader])
-	i := slices.IndexFunc(offered, func(p string) bool { return strings.EqualFold(p, bearerProtocol) })
-	if i < 0 {
-		return
+	kept := make([]string, 0, len(offered))
+	for i, p := range offered {
+		if i == 0 || !strings.EqualFold(offered[i-1], bearerProtocol) {
+			kept = append(kept, p)
+		}
 	}
-	if i+1 < len(offered) {
-		offered = slices.Delete(offered, i+1, i+2)
+	if len(kept) < len(offered) {
+		r.Header[protocolHeader] = []string{strings.Join(kept, ", ")}
 	}
-	r.Header[protocolHeader] = []string{strings.Join(offered, ", ")}
 }
 
 func concealCookie(r *http.Request, name string) {

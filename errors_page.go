@@ -1,7 +1,6 @@
 package gatehouse
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -45,9 +44,6 @@ func newTeller(log *zap.Logger, pages *page.Pages, realm, detail string, sources
 // refuse answers r with the refusal, or returns the error by which the server
 // answers it.
 func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) error {
-	if early := earlyDataError(no); early != nil {
-		return early
-	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	id, _ := repl.GetString("http.request.uuid")
 	if id == "" {
@@ -63,15 +59,6 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) err
 		return notFound(w, r, id)
 	}
 	t.write(w, r, no, id, kind)
-	return nil
-}
-
-// earlyDataError is a matcher's own 425, which the server answers unchanged.
-func earlyDataError(no *refusal) error {
-	var failure caddyhttp.HandlerError
-	if no.code == codeInternalError && errors.As(no.err, &failure) && failure.StatusCode == http.StatusTooEarly {
-		return failure
-	}
 	return nil
 }
 
@@ -163,7 +150,9 @@ func writeGRPC(w http.ResponseWriter, no *refusal, e effect) {
 	h := w.Header()
 	h.Set("Content-Type", "application/grpc")
 	h.Set("Grpc-Status", strconv.Itoa(page.GRPCStatus(e.status, no.code == codeHidden)))
-	h.Set("Grpc-Message", page.GRPCMessage(string(no.code)))
+	if no.code != codeHidden {
+		h.Set("Grpc-Message", page.GRPCMessage(string(no.code)))
+	}
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
 }

@@ -63,9 +63,9 @@ func (id *identity) placeholder(name string) (any, bool) {
 	case "id":
 		return id.id, true
 	case "roles":
-		return strings.Join(id.roles, ","), true
+		return joinClean(id.roles, ","), true
 	case "scopes":
-		return strings.Join(id.scopes, " "), true
+		return joinClean(id.scopes, " "), true
 	case "issuer":
 		return id.issuer, true
 	}
@@ -82,6 +82,15 @@ func (id *identity) placeholder(name string) (any, bool) {
 		return nil, false
 	}
 	return strings.Join(values, ","), true
+}
+
+// joinClean leaves out members that would read as two.
+func joinClean(values []string, separator string) string {
+	two := func(v string) bool { return strings.Contains(v, separator) }
+	if slices.ContainsFunc(values, two) {
+		values = slices.DeleteFunc(slices.Clone(values), two)
+	}
+	return strings.Join(values, separator)
 }
 
 // IdentityHeader tells the upstream one thing about the visitor.
@@ -164,6 +173,11 @@ func newHeaderPlan(configured []*IdentityHeader, log *zap.Logger) (headerPlan, e
 func (p headerPlan) strip(r *http.Request) {
 	// A trailer filled in at the end of the body would pass any deletion.
 	r.Trailer = nil
+	// After an upgrade to h2c further requests would pass unseen.
+	if slices.ContainsFunc(splitList(r.Header["Upgrade"]), isHTTPUpgrade) {
+		r.Header.Del("Upgrade")
+		r.Header.Del("Http2-Settings")
+	}
 	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
 		for name := range r.Header {
 			if claimsAddress(name) {
@@ -180,6 +194,13 @@ func (p headerPlan) strip(r *http.Request) {
 		}
 	}
 	p.stripConnection(r)
+}
+
+// isHTTPUpgrade reports a protocol that carries more HTTP requests: h2c, and
+// upgrades to TLS (RFC 2817) or to a version of HTTP.
+func isHTTPUpgrade(protocol string) bool {
+	name, _, _ := strings.Cut(strings.ToLower(protocol), "/")
+	return name == "h2c" || name == "h2" || name == "http" || name == "tls"
 }
 
 // claimsAddress names headers that panels believe, whoever sent them.

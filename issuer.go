@@ -331,7 +331,16 @@ func (is *Issuer) compileKeys(name string, app *App) (issuerKeys, error) {
 		}
 		sources = append(sources, source)
 	}
+	// Keys at hand first, so that nobody waits for a fetch without need.
+	slices.SortStableFunc(sources, func(a, b issuerKeys) int { return fetched(a) - fetched(b) })
 	return sources, nil
+}
+
+func fetched(k issuerKeys) int {
+	if _, ok := k.(fixedKeys); ok {
+		return 0
+	}
+	return 1
 }
 
 func openKeys(issuer, where string, maxStale time.Duration, app *App) (issuerKeys, error) {
@@ -359,34 +368,22 @@ func (fixedKeys) Ready() bool { return true }
 
 func (fixedKeys) Generation() uint64 { return 1 }
 
-// keySources asks several places for one key. A key is taken only if it fits in
-// one place alone; a place out of reach matters only if no other has the key.
+// keySources asks several places for one key, and takes the first that fits. A
+// place out of reach matters only if no other has the key.
 type keySources []issuerKeys
 
 func (s keySources) Key(ctx context.Context, q token.Query) (token.Key, error) {
-	if len(s) == 1 {
-		return s[0].Key(ctx, q)
-	}
-	var found token.Key
-	var count int
-	var unavailable error
+	failure := token.ErrNoSuchKey
 	for _, source := range s {
 		key, err := source.Key(ctx, q)
-		switch {
-		case err == nil:
-			found = key
-			count++
-		case !errors.Is(err, token.ErrNoSuchKey):
-			unavailable = err
+		if err == nil {
+			return key, nil
+		}
+		if !errors.Is(err, token.ErrNoSuchKey) {
+			failure = err
 		}
 	}
-	switch {
-	case count == 1:
-		return found, nil
-	case count == 0 && unavailable != nil:
-		return token.Key{}, unavailable
-	}
-	return token.Key{}, token.ErrNoSuchKey
+	return token.Key{}, failure
 }
 
 func (s keySources) Ready() bool {

@@ -152,6 +152,9 @@ type gate struct {
 func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	id, no := g.gate.decide(r)
 	if no != nil {
+		if no.code == codeHidden {
+			g.gate.prepare(r, no.visitor)
+		}
 		return g.gate.teller.refuse(w, r, no)
 	}
 	g.gate.prepare(r, id)
@@ -202,10 +205,15 @@ func (g *gate) hide(r *http.Request, rule *pathRule) *refusal {
 	address := *r.URL
 	address.Path, address.RawPath = "/"+uuid.NewString(), ""
 	unlisted.URL = &address
-	if _, no := g.judgeListed(unlisted, views{served: unlisted}); no != nil {
+	v := views{served: unlisted}
+	if isExtendedConnect(unlisted) {
+		v.served = asUpgradedGet(unlisted)
+	}
+	id, no := g.judgeListed(unlisted, v)
+	if no != nil {
 		return no
 	}
-	return &refusal{code: codeHidden, rule: rule.source, cause: "hide"}
+	return &refusal{code: codeHidden, rule: rule.source, cause: "hide", visitor: id}
 }
 
 func (g *gate) judgeListed(r *http.Request, v views) (*identity, *refusal) {
@@ -280,7 +288,7 @@ func (g *gate) isPreflight(r *http.Request, v views) bool {
 	if r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
-	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 || isUpgrade(r) {
 		return false
 	}
 	for _, name := range []string{"Cookie", "Authorization", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {

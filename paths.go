@@ -30,12 +30,13 @@ type views struct {
 
 func newViews(r *http.Request) views {
 	v := views{served: r}
+	rootPath(r.URL)
 	orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if ok && orig.URL != nil && (orig.Method != r.Method || *orig.URL != *r.URL) {
-		v.original = r.WithContext(r.Context())
-		v.original.Method = orig.Method
-		v.original.URL = orig.URL
-		v.original.RequestURI = orig.RequestURI
+	if ok && orig.URL != nil {
+		rootPath(orig.URL)
+		if orig.Method != r.Method || *orig.URL != *r.URL {
+			v.original = originalView(r, orig)
+		}
 	}
 	if isExtendedConnect(r) {
 		v.served = asUpgradedGet(v.served)
@@ -44,6 +45,26 @@ func newViews(r *http.Request) views {
 		}
 	}
 	return v
+}
+
+// rootPath fills in the path of a target such as http://example.com, which is
+// "/" to every upstream (RFC 9110, section 4.2.3).
+func rootPath(u *url.URL) {
+	if u.Path == "" && u.Opaque == "" {
+		u.Path = "/"
+	}
+}
+
+// originalView is the request as it came. Its placeholders speak of it too:
+// matchers such as expression, vars and file read the path through them.
+func originalView(r *http.Request, orig http.Request) *http.Request {
+	view := r.WithContext(r.Context())
+	view.Method = orig.Method
+	view.URL = orig.URL
+	view.RequestURI = orig.RequestURI
+	served := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	caddyhttp.NewTestReplacer(view).Map(served.Get) // what earlier handlers set
+	return view
 }
 
 // each calls f for every view until it returns false.
@@ -123,8 +144,13 @@ func newPathReading(c *AmbiguousPaths) pathReading {
 
 // check returns a refusal for a request that has more than one reading.
 func (p pathReading) check(v views) *refusal {
-	if v.served.Method == http.MethodConnect {
+	switch m := v.served.Method; {
+	case m == http.MethodConnect:
 		return refused(codeRequestAmbiguous, "CONNECT that is not a WebSocket")
+	case strings.ToUpper(m) != m:
+		// Methods are case-sensitive (RFC 9110, section 9.1), and many upstreams
+		// fold them all the same.
+		return refused(codeRequestAmbiguous, "method with lower-case letters")
 	}
 	var no *refusal
 	v.each(func(r *http.Request) bool {
@@ -193,6 +219,7 @@ func pathMatcher(patterns []string) caddyhttp.MatchPath {
 		case p == "*" || p == "/" || p == "/*":
 		case strings.HasSuffix(p, "/*"):
 			m = append(m, strings.TrimSuffix(p, "/*"))
+		case strings.HasPrefix(p, "*") && strings.HasSuffix(p, "/"):
 		case strings.HasSuffix(p, "/"):
 			m = append(m, strings.TrimRight(p, "/"))
 		case !strings.HasSuffix(p, "*"):
@@ -214,6 +241,8 @@ func checkPathPattern(option, p string, allowStar bool) error {
 		return fmt.Errorf("%s: found path %q; expected one that starts with / or *, or a named matcher that starts with @", option, p)
 	case strings.ContainsAny(p, "?#"):
 		return fmt.Errorf("%s: found %q; expected a path without query or fragment", option, p)
+	case len(p) > 2 && strings.Contains(p[1:len(p)-1], "*"), strings.ContainsAny(p, `[]\`):
+		return fmt.Errorf("%s: found %q; expected * only at the start or the end, and no brackets: elsewhere they stop at slashes, and what lies deeper would slip past. Use a named matcher with path_regexp", option, p)
 	}
 	return nil
 }

@@ -92,6 +92,8 @@ type refusal struct {
 	// lacks names what is missing, by the catalogue's parameter names.
 	lacks      map[string]string
 	retryAfter time.Duration
+	// visitor is who met something hidden; error routes may greet them.
+	visitor *identity
 }
 
 func (f *refusal) Error() string {

@@ -1,6 +1,8 @@
 package gatehouse
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,7 +18,7 @@ import (
 // Selector says which requests a rule speaks of: those with one of the methods,
 // and one of the paths or matchers.
 type Selector struct {
-	// HTTP methods; GET covers HEAD. Default: all.
+	// HTTP methods; GET covers HEAD and OPTIONS. Default: all.
 	Methods []string `json:"methods,omitempty"`
 
 	// Paths, as in Caddy's `path` matcher but without placeholders. `/admin/*`
@@ -126,6 +128,31 @@ func checkMatcherSets(option string, sets caddyhttp.RawMatcherSets) error {
 		if len(set) == 0 {
 			return fmt.Errorf("%s: found a matcher with nothing in it, which would match every request; expected at least one matcher", option)
 		}
+		for name, raw := range set {
+			if err := checkMatcher(option, name, raw); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkMatcher refuses a matcher that holds nothing, and so matches nothing: a
+// deny of it would never apply.
+func checkMatcher(option, name string, raw json.RawMessage) error {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil {
+		return fmt.Errorf("%s: matcher %s: %w", option, name, err)
+	}
+	switch text := compact.String(); {
+	case text == "null", text == "[]", text == "{}" && (name == "header" || name == "query"):
+		return fmt.Errorf("%s: matcher %s has nothing in it; expected something to match", option, name)
+	case name == "not":
+		var sets caddyhttp.RawMatcherSets
+		if err := json.Unmarshal(raw, &sets); err != nil {
+			return fmt.Errorf("%s: matcher not: %w", option, err)
+		}
+		return checkMatcherSets(option+": not", sets)
 	}
 	return nil
 }
@@ -167,7 +194,7 @@ func loadMatchers(ctx caddy.Context, owner any, field string, raw caddyhttp.RawM
 
 // matches evaluates the whole selector on one view of the request.
 func (s *selector) matches(r *http.Request) (bool, error) {
-	if s.methods != nil && !s.methods[r.Method] {
+	if s.methods != nil && !s.methods[r.Method] && (r.Method != http.MethodOptions || !s.methods[http.MethodGet]) {
 		return false, nil
 	}
 	if s.paths == nil && s.sets == nil {
