@@ -241,15 +241,20 @@ func concealQuery(r *http.Request, name string) {
 	if _, count := readQuery(r.URL.RawQuery, name); count == 0 {
 		return
 	}
+	r.URL.RawQuery = withoutParameter(r.URL.RawQuery, name)
+	r.RequestURI = r.URL.RequestURI()
+	concealOriginal(r, name)
+}
+
+// withoutParameter leaves the other pairs of a query as they are written.
+func withoutParameter(query, name string) string {
 	kept := make([]string, 0, 4)
-	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+	for pair := range strings.SplitSeq(query, "&") {
 		if key, _, found := cutPair(pair); !found || key != name {
 			kept = append(kept, pair)
 		}
 	}
-	r.URL.RawQuery = strings.Join(kept, "&")
-	r.RequestURI = r.URL.RequestURI()
-	concealOriginal(r, name)
+	return strings.Join(kept, "&")
 }
 
 // concealOriginal does the same to the request that Caddy keeps as it came:
@@ -259,13 +264,7 @@ func concealOriginal(r *http.Request, name string) {
 	if !ok || orig.URL == nil {
 		return
 	}
-	kept := make([]string, 0, 4)
-	for pair := range strings.SplitSeq(orig.URL.RawQuery, "&") {
-		if key, _, found := cutPair(pair); !found || key != name {
-			kept = append(kept, pair)
-		}
-	}
-	orig.URL.RawQuery = strings.Join(kept, "&")
+	orig.URL.RawQuery = withoutParameter(orig.URL.RawQuery, name)
 	orig.RequestURI = orig.URL.RequestURI()
 	// In place, since placeholders were bound to this very request.
 	*r = *r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, orig))

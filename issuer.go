@@ -1,11 +1,9 @@
 package gatehouse
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -100,13 +98,6 @@ type trustedIssuer struct {
 	scopes   []token.ClaimPath
 	grants   map[string]bool // nil: any
 	maxAge   time.Duration
-}
-
-// readiness tells whether keys are at hand without waiting for them, and
-// whether they are still the same.
-type readiness interface {
-	Ready() bool
-	Generation() uint64
 }
 
 // name is the issuer's `iss` as written, for messages and comparison.
@@ -294,109 +285,6 @@ func (is *Issuer) compileClaims(t *trustedIssuer, audiences []string) error {
 		t.grants = setOf(grants)
 	}
 	return nil
-}
-
-// issuerKeys are the keys of one issuer, wherever they come from.
-type issuerKeys interface {
-	token.Keys
-	readiness
-}
-
-func (is *Issuer) compileKeys(name string, app *App) (issuerKeys, error) {
-	switch {
-	case is.Internal:
-		return app.internal(), nil
-	case is.Secret != nil:
-		key, err := is.Secret.key(is.Algorithms)
-		if err != nil {
-			return nil, err
-		}
-		return keySources{fixedKeys{keyset.NewStatic([]token.Key{key})}}, nil
-	case len(is.Keys) == 0:
-		remote, err := app.remote(keyset.Options{Issuer: name, MaxStale: time.Duration(is.MaxStale)})
-		if err != nil {
-			return nil, err
-		}
-		return keySources{remote}, nil
-	}
-	var sources keySources
-	for _, where := range is.Keys {
-		where, err := resolve("keys", where)
-		if err != nil {
-			return nil, err
-		}
-		source, err := openKeys(name, where, time.Duration(is.MaxStale), app)
-		if err != nil {
-			return nil, err
-		}
-		sources = append(sources, source)
-	}
-	// Keys at hand first, so that nobody waits for a fetch without need.
-	slices.SortStableFunc(sources, func(a, b issuerKeys) int { return fetched(a) - fetched(b) })
-	return sources, nil
-}
-
-func fetched(k issuerKeys) int {
-	if _, ok := k.(fixedKeys); ok {
-		return 0
-	}
-	return 1
-}
-
-func openKeys(issuer, where string, maxStale time.Duration, app *App) (issuerKeys, error) {
-	if isURL(where) {
-		return app.remote(keyset.Options{Issuer: issuer, URL: where, MaxStale: maxStale})
-	}
-	data, err := os.ReadFile(where)
-	if err != nil {
-		return nil, fmt.Errorf("keys: %w; expected a JWKS URL or a file with a JWK, a JWKS, PEM public keys or certificates", err)
-	}
-	keys, warnings, err := keyset.ParseFile(data)
-	if err != nil {
-		return nil, fmt.Errorf("keys: %s: %w", where, err)
-	}
-	for _, w := range warnings {
-		app.warn("key file: "+w, where)
-	}
-	return fixedKeys{keyset.NewStatic(keys)}, nil
-}
-
-// fixedKeys are at hand from the start.
-type fixedKeys struct{ *keyset.Static }
-
-func (fixedKeys) Ready() bool { return true }
-
-func (fixedKeys) Generation() uint64 { return 1 }
-
-// keySources asks several places for one key, and takes the first that fits. A
-// place out of reach matters only if no other has the key.
-type keySources []issuerKeys
-
-func (s keySources) Key(ctx context.Context, q token.Query) (token.Key, error) {
-	failure := token.ErrNoSuchKey
-	for _, source := range s {
-		key, err := source.Key(ctx, q)
-		if err == nil {
-			return key, nil
-		}
-		if !errors.Is(err, token.ErrNoSuchKey) {
-			failure = err
-		}
-	}
-	return token.Key{}, failure
-}
-
-func (s keySources) Ready() bool {
-	return !slices.ContainsFunc(s, func(k issuerKeys) bool { return !k.Ready() })
-}
-
-// Generation changes when any of the sources does, since none ever goes back.
-func (s keySources) Generation() uint64 {
-	var sum uint64
-	for _, source := range s {
-		sum += source.Generation()
-	}
-	return sum
 }
 
 func setOf(values []string) map[string]bool {
