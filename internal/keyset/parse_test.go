@@ -152,6 +152,9 @@ func TestASetThatIsNone(t *testing.T) {
 		"not UTF-8 inside":                {strings.Replace(setOf(edJWK("a", "note", "Z")), `"Z"`, "\"\xff\"", 1), "not JSON"},
 		"ten thousand brackets":           {`{"keys":` + strings.Repeat("[", 20000), "not JSON"},
 		"an error of a well-meaning API":  {`{"error":"rate limited"}`, `no "keys"`},
+		"a space that JSON does not have": {"\u00a0" + setOf(edJWK("a")), "not JSON"},
+		"a form feed behind it":           {setOf(edJWK("a")) + "\f", "after"},
+		"a hundred thousand empty keys":   {setOf(slices.Repeat([]string{"{}"}, 100_000)...), "more than 100"},
 		"a comment, as JSON5 would allow": {"/* */" + setOf(edJWK("a")), "not JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,10 +2,14 @@ package token_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"math/big"
 	"strconv"
 	"strings"
 	"testing"
@@ -57,27 +61,101 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// Whatever we accept, jwx accepts with the same key and the same payload: we are only ever stricter.
-func FuzzVerify(f *testing.F) {
-	f.Add([]byte(`{"alg":"EdDSA","kid":"ed"}`), []byte(goodClaims), uint16(0), byte(0))
-	f.Add([]byte(`{"alg":"EdDSA"}`), []byte(richClaims), uint16(0), byte(0))
-	f.Add([]byte(`{"alg":"EdDSA","kid":"ed","typ":"at+jwt"}`), []byte(goodClaims+" "), uint16(40), byte(1))
-	f.Add([]byte(`{"alg":"EdDSA","kid":"ed","crit":["x"]}`), []byte(goodClaims), uint16(3), byte(32))
-	f.Add([]byte(`{"alg":"none"}`), []byte(goodClaims), uint16(9), byte(0))
-	f.Add([]byte(`{"ALG":"none","alg":"EdDSA","kid":"ed"}`), []byte(claimsWith("EXP", "1")), uint16(200), byte(2))
-	v := verifier(policy(), keySet{edKey()})
-	f.Fuzz(func(t *testing.T, header, claims []byte, at uint16, flip byte) {
-		input := enc(header) + "." + enc(claims)
-		raw := []byte(input + "." + enc(ed25519.Sign(keys().ed, []byte(input))))
-		raw[int(at)%len(raw)] ^= flip
-		c, err := judge(t, v, string(raw))
+// The header decoder by itself: what it takes is one object in a second reader's eyes too, every name in it is there
+// once, and the members that decide anything are those of the exact name.
+func FuzzHeader(f *testing.F) {
+	for _, header := range []string{
+		`{"alg":"EdDSA","kid":"ed"}`, `{"alg":"EdDSA","alg":"none"}`, `{"alg":"none","ALG":"EdDSA"}`, `{"\u0061lg":"EdDSA","alg":"none"}`,
+		`{"alg":"EdDSA","kid":1}`, `{"alg":"EdDSA","kid":"\u0000"}`, `{"alg":"EdDSA","kid":"\ud800"}`, `{"alg":"EdDSA","typ":["JWT"]}`,
+		`{"crit":["x"],"alg":"EdDSA"}`, `{"alg":"EdDSA","b64":false}`, `{"alg":"EdDSA","enc":"A128GCM","zip":"DEF"}`,
+		`{"alg":"EdDSA","x":{"y":1,"y":2}}`, `{"alg":"EdDSA","x":[[[{}]]]}`, `{"alg":"EdDSA"}x`, `{"alg":"EdDSA",}`, "\ufeff{}", "", "[]",
+		`{"alg":null}`, `{"alg":"EdDSA","x":1e309,"y":-0,"z":"` + "\xff" + `"}`,
+	} {
+		f.Add([]byte(header))
+	}
+	rest := "." + enc(goodClaims) + "." + enc("signature")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		u, err := token.Parse(enc(data)+rest, limit)
 		if err != nil {
 			return
 		}
-		if jwxReadsMore(header) {
+		if !utf8.Valid(data) || !json.Valid(data) || !uniqueNames(json.NewDecoder(bytes.NewReader(data))) {
+			t.Fatalf("took %q", data)
+		}
+		var second map[string]any
+		if err := json.Unmarshal(data, &second); err != nil {
+			t.Fatal(err)
+		}
+		kid, hasKid := second["kid"]
+		if second["alg"] != u.Algorithm() || hasKid && kid != u.KeyID() || !hasKid && u.KeyID() != "" || strings.ContainsFunc(u.KeyID(), unicode.IsControl) {
+			t.Fatalf("alg %q, kid %q out of %q", u.Algorithm(), u.KeyID(), data)
+		}
+		for _, name := range []string{"crit", "b64", "zip", "enc"} {
+			if _, there := second[name]; there {
+				t.Fatalf("took %s in %q", name, data)
+			}
+		}
+	})
+}
+
+// uniqueNames reads one JSON value and reports whether no object in it has a name twice.
+func uniqueNames(dec *json.Decoder) bool {
+	tok, err := dec.Token()
+	if err != nil {
+		return false
+	}
+	open, nested := tok.(json.Delim)
+	if !nested {
+		return true
+	}
+	seen := map[any]bool{}
+	for dec.More() {
+		if open == '{' {
+			name, err := dec.Token()
+			if err != nil || seen[name] {
+				return false
+			}
+			seen[name] = true
+		}
+		if !uniqueNames(dec) {
+			return false
+		}
+	}
+	_, err = dec.Token()
+	return err == nil
+}
+
+// Whatever we accept, jwx accepts with the same key and the same payload: we are only ever stricter. The token is signed
+// with the algorithm its header names, so that the fuzzer gets past the signature.
+func FuzzVerify(f *testing.F) {
+	f.Add([]byte(`{"alg":"EdDSA","kid":"ed"}`), []byte(goodClaims), uint16(0), byte(0))
+	f.Add([]byte(`{"alg":"ES256","kid":"ec"}`), []byte(goodClaims), uint16(0), byte(0))
+	f.Add([]byte(`{"alg":"HS256","kid":"hmac"}`), []byte(goodClaims), uint16(0), byte(0))
+	f.Add([]byte(`{"alg":"EdDSA"}`), []byte(richClaims), uint16(0), byte(0))
+	f.Add([]byte(`{"alg":"EdDSA","kid":"ed","typ":"at+jwt"}`), []byte(goodClaims+" "), uint16(40), byte(1))
+	f.Add([]byte(`{"alg":"EdDSA","kid":"ed","crit":["x"]}`), []byte(goodClaims), uint16(3), byte(32))
+	f.Add([]byte(`{"alg":"EdDSA","kid":"ed","b64":false,"crit":["b64"]}`), []byte(goodClaims), uint16(0), byte(0))
+	f.Add([]byte(`{"alg":"EdDSA","kid":"ed","b64":false}`), []byte(goodClaims), uint16(0), byte(0))
+	f.Add([]byte(`{"alg":"none"}`), []byte(goodClaims), uint16(9), byte(0))
+	f.Add([]byte(`{"ALG":"none","alg":"EdDSA","kid":"ed"}`), []byte(claimsWith("EXP", "1")), uint16(200), byte(2))
+	f.Add([]byte(`{"alg":"EdDSA","kid":"ed","ALG":"HS256"}`), []byte(goodClaims), uint16(0), byte(0))
+	signers := fuzzSigners()
+	f.Fuzz(func(t *testing.T, header, claims []byte, at uint16, flip byte) {
+		var h map[string]any
+		_ = json.Unmarshal(header, &h)
+		alg, _ := h["alg"].(string)
+		s, known := signers[alg]
+		if !known {
+			s = signers["EdDSA"]
+		}
+		input := enc(header) + "." + enc(claims)
+		raw := []byte(input + "." + enc(s.sign([]byte(input))))
+		raw[int(at)%len(raw)] ^= flip
+		c, err := judge(t, s.verifier, string(raw))
+		if err != nil || jwxReadsMore(header) {
 			return
 		}
-		payload, err := jws.Verify(raw, jws.WithKey(jwa.EdDSA, keys().ed.Public()))
+		payload, err := jws.Verify(raw, jws.WithKey(s.alg, s.key))
 		if err != nil {
 			t.Fatalf("jwx refuses what we accepted: %v", err)
 		}
@@ -89,6 +167,33 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("subject %q, second reader has %v: %v", c.Subject(), theirs, err)
 		}
 	})
+}
+
+type fuzzSigner struct {
+	verifier *token.Verifier
+	alg      jwa.SignatureAlgorithm
+	key      any // what jwx verifies with
+	sign     func(input []byte) []byte
+}
+
+// fuzzSigners sign without chance, so that an input found by one process fails in the next one too.
+func fuzzSigners() map[string]fuzzSigner {
+	ec := must(ecdsa.ParseRawPrivateKey(elliptic.P256(), secret()[:32]))
+	public := verifier(policy(), keySet{edKey(), newKey("ec", &ec.PublicKey)})
+	secrets := policy()
+	secrets.Algorithms = token.SecretAlgorithms()
+	return map[string]fuzzSigner{
+		"EdDSA": {public, jwa.EdDSA, keys().ed.Public(), func(input []byte) []byte { return ed25519.Sign(keys().ed, input) }},
+		"ES256": {public, jwa.ES256, &ec.PublicKey, func(input []byte) []byte {
+			_, sum := digest("ES256", input)
+			var rs struct{ R, S *big.Int }
+			if _, err := asn1.Unmarshal(must(ecdsa.SignASN1(nil, ec, sum)), &rs); err != nil {
+				panic(err)
+			}
+			return joinRS(ec.Curve, rs.R, rs.S)
+		}},
+		"HS256": {verifier(secrets, keySet{hmacKey()}), jwa.HS256, secret(), func(input []byte) []byte { return signHMAC(secret(), "HS256", input) }},
+	}
 }
 
 // jwxReadsMore reports members that we ignore and jwx does not, and the algorithm name it does not know.

@@ -34,6 +34,7 @@ func TestAttackWeakKey(t *testing.T) {
 		"RSA of 2047 bits":          &rsa.PublicKey{N: bits(2047), E: 65537},
 		"RSA of 8193 bits":          &rsa.PublicKey{N: bits(8193), E: 65537},
 		"RSA with even modulus":     &rsa.PublicKey{N: new(big.Int).Add(n, big.NewInt(1)), E: 65537},
+		"RSA of CVE-2017-15361":     &rsa.PublicKey{N: rocaModulus(), E: 65537},
 		"RSA with exponent 0":       &rsa.PublicKey{N: n},
 		"RSA with exponent 1":       &rsa.PublicKey{N: n, E: 1},
 		"RSA with exponent 2":       &rsa.PublicKey{N: n, E: 2},
@@ -64,6 +65,20 @@ func TestAttackWeakKey(t *testing.T) {
 	} {
 		refuseKey(t, name, material)
 	}
+}
+
+// rocaModulus has the form of the moduli whose factors can be computed: a power of 65537 modulo many small primes.
+func rocaModulus() *big.Int {
+	product := big.NewInt(1)
+	for p := int64(2); p <= 701; p++ {
+		if prime := big.NewInt(p); prime.ProbablyPrime(0) {
+			product.Mul(product, prime)
+		}
+	}
+	n := new(big.Int).Exp(big.NewInt(65537), big.NewInt(123456789), product)
+	times := new(big.Int).Lsh(big.NewInt(1), 2047)
+	times.Div(times, product).Add(times, big.NewInt(1))
+	return n.Add(n, times.Mul(times, product))
 }
 
 // A short secret can be guessed, a key file in its place is known to everybody.

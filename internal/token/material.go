@@ -35,9 +35,30 @@ func checkRSA(pub *rsa.PublicKey) (key *rsa.PublicKey, thumbprint string, err er
 	if pub.E < 3 || pub.E&1 == 0 || int64(pub.E) > maxExponent {
 		return nil, "", fmt.Errorf("found an RSA key with exponent %d, expected an odd number from 3 to %d", pub.E, maxExponent)
 	}
+	if hasROCA(pub.N) {
+		return nil, "", errors.New("found an RSA key of a chip whose private keys can be computed (CVE-2017-15361), expected another key")
+	}
 	e := big.NewInt(int64(pub.E)).Bytes()
 	thumbprint = thumb(fmt.Sprintf(`{"e":%q,"kty":"RSA","n":%q}`, b64(e), b64(pub.N.Bytes())))
 	return &rsa.PublicKey{N: new(big.Int).Set(pub.N), E: pub.E}, thumbprint, nil
+}
+
+// hasROCA recognises the moduli of one maker's smart cards and TPMs (CVE-2017-15361): from 2048 bits on, they are powers
+// of 65537 modulo each of the first 126 primes. Of other moduli fewer than one in 2^167 are.
+func hasROCA(n *big.Int) bool {
+	var rest, prime big.Int
+	for p := int64(3); p <= 701; p += 2 {
+		if !prime.SetInt64(p).ProbablyPrime(0) {
+			continue
+		}
+		want, power := rest.Mod(n, &prime).Int64(), int64(1)
+		for power != want {
+			if power = power * 65537 % p; power == 1 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func checkECDSA(pub *ecdsa.PublicKey) (key *ecdsa.PublicKey, thumbprint string, able []string, err error) {

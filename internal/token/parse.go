@@ -28,6 +28,19 @@ func (u *Unverified) Algorithm() string { return u.header.algorithm }
 // Parse takes a token apart without believing any of it. It is Malformed if it is no compact JWS at all, or longer than
 // limit bytes; it is Invalid if it is one this package will never accept. A limit of zero refuses everything.
 func Parse(raw string, limit int) (*Unverified, error) {
+	var dec jsontext.Decoder // one for header and claims: it keeps its buffers
+	u, fault := parseJWS(&dec, raw, limit)
+	if fault != nil {
+		return nil, fault
+	}
+	if u.issuer, fault = peekIssuer(&dec, u.payload); fault != nil {
+		return nil, fault
+	}
+	return u, nil
+}
+
+// parseJWS is the part of Parse that every compact JWS must pass, whatever its payload is.
+func parseJWS(dec *jsontext.Decoder, raw string, limit int) (*Unverified, *Error) {
 	if len(raw) > limit {
 		return nil, malformed("longer than the limit")
 	}
@@ -44,15 +57,11 @@ func Parse(raw string, limit int) (*Unverified, error) {
 	if !ok {
 		return nil, malformed("not base64url")
 	}
-	var dec jsontext.Decoder // one for both: it keeps its buffers
 	var fault *Error
-	if u.header, fault = parseHeader(&dec, parts[0]); fault != nil {
+	if u.header, fault = parseHeader(dec, parts[0]); fault != nil {
 		return nil, fault
 	}
 	u.payload, u.signature = parts[1], parts[2]
-	if u.issuer, fault = peekIssuer(&dec, u.payload); fault != nil {
-		return nil, fault
-	}
 	return u, nil
 }
 

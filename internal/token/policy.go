@@ -18,10 +18,14 @@ func (v *Verifier) checkClaims(all map[string]any, h *header) (*Claims, *Error) 
 	if fault := v.checkTime(c, dates); fault != nil {
 		return nil, fault
 	}
+	// After the dates, unlike all the rest: a token without a subject is ours all the same, and an old one is old.
+	if fault := v.checkSubject(c); fault != nil {
+		return nil, fault
+	}
 	return c, nil
 }
 
-// checkWho is about everything but time: whose token, for whom, of what type, about whom.
+// checkWho says whether the token is ours: whose it is, for whom, and of what type.
 func (v *Verifier) checkWho(c *Claims, h *header) *Error {
 	if c.issuer, _ = c.all["iss"].(string); c.issuer != v.policy.Issuer {
 		return invalid("iss is not the issuer's")
@@ -36,12 +40,16 @@ func (v *Verifier) checkWho(c *Claims, h *header) *Error {
 	if _, ok := c.all["cnf"]; ok {
 		return invalid("cnf is present")
 	}
+	c.id, _ = c.all["jti"].(string)
+	return nil
+}
+
+func (v *Verifier) checkSubject(c *Claims) *Error {
 	subject, _ := c.Lookup(v.policy.Subject)
 	// Control characters: the subject goes into headers and log lines.
 	if c.subject, _ = subject.(string); c.subject == "" || hasControl(c.subject) {
 		return invalid("subject is missing or not plain text")
 	}
-	c.id, _ = c.all["jti"].(string)
 	return nil
 }
 

@@ -161,19 +161,27 @@ func (v *Verifier) Verify(ctx context.Context, u *Unverified) (c *Claims, err er
 
 func (v *Verifier) checkSignature(ctx context.Context, u *Unverified) *Error {
 	alg := canonicalAlgorithm(u.header.algorithm)
-	verifier, ok := v.verifiers[alg]
-	if !ok {
+	if _, ok := v.verifiers[alg]; !ok { // nobody looks for a key that could not be used
 		return invalid("alg is not allowed")
 	}
 	key, err := v.keys.Key(ctx, Query{KeyID: u.header.keyID, HasKeyID: u.header.hasKeyID, Algorithm: alg})
 	if err != nil {
 		return keyFault(err)
 	}
+	return v.checkMatch(alg, key, u.signingInput, u.signature)
+}
+
+// checkMatch is the only place where a signature meets a key.
+func (v *Verifier) checkMatch(alg string, key Key, signingInput, signature []byte) *Error {
+	verifier, ok := v.verifiers[alg]
+	if !ok {
+		return invalid("alg is not allowed")
+	}
 	if !key.Fits(alg) { // whoever picked it: a key never verifies what it is not for
 		return invalid("key does not fit alg")
 	}
 	// Its error may quote the token, so it is not passed on.
-	if verifier.Verify(u.signingInput, u.signature, key.material) != nil {
+	if verifier.Verify(signingInput, signature, key.material) != nil {
 		return invalid("signature does not match")
 	}
 	return nil
