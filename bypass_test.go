@@ -156,3 +156,25 @@ func TestRealmFromTheEnvironment(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// The README's advice for upstreams that strip path parameters.
+func TestPathParametersCanBeDenied(t *testing.T) {
+	s := newSite(t, "deny *;*\nrequire /admin/* role admin")
+	token := s.token(t, nil)
+	for _, target := range []string{"/admin;x/users", "/;x/admin/users", "/admin%3Bx/users", "/admin/users;x"} {
+		s.expect(refusedWith(403, codePathDenied), ask{target: target, token: token})
+	}
+	s.expect(pass(), ask{target: "/sites/7", token: token})
+}
+
+// The last row of the README's truth table: who brings nothing to check needs no keys.
+func TestKeysOutOfReachInTheTruthTable(t *testing.T) {
+	f := newFakeIssuer(t)
+	f.broken.Store(true)
+	s := newSiteFrom(t, f.signer, f.caddyfile(1))
+	s.expect(refusedWith(401, codeCredentialsMissing), ask{target: "/"})
+	s.expect(refusedWith(503, codeKeysUnavailable), ask{target: "/", token: f.token(t, nil)})
+	if !strings.Contains(readDoc(t, "README.md"), "| the issuer's keys cannot be had | 401 without a token, else 503 | 503 | 503 |") {
+		t.Error("the README says something else")
+	}
+}
