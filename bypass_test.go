@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"crypto/tls"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -176,5 +177,97 @@ func TestKeysOutOfReachInTheTruthTable(t *testing.T) {
 	s.expect(refusedWith(503, codeKeysUnavailable), ask{target: "/", token: f.token(t, nil)})
 	if !strings.Contains(readDoc(t, "README.md"), "| the issuer's keys cannot be had | 401 without a token, else 503 | 503 | 503 |") {
 		t.Error("the README says something else")
+	}
+}
+
+// A rule that reads the path through a placeholder must not answer for a hidden
+// path what it would not for one that is not there.
+func TestHiddenFromMatchersWithPlaceholders(t *testing.T) {
+	for name, matcher := range map[string]string{
+		"the path":         `@in expression {http.request.uri.path}.startsWith("/internal")`,
+		"the original URI": `@in vars_regexp {http.request.orig_uri} ^/internal`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "hide /internal/*\nrequire @in role nobody", matcher)
+			if w := s.do(ask{target: "/internal/x", token: s.token(t, nil)}); w.Code != http.StatusNotFound {
+				t.Errorf("a hidden path is answered %d, which tells that a rule knows it", w.Code)
+			}
+		})
+	}
+}
+
+// A WebSocket over HTTP/2 is judged as a GET, also by rules that read the method
+// through a placeholder.
+func TestConnectMeetsMatchersWithPlaceholders(t *testing.T) {
+	s := newSite(t, "require @get role admin", `@get expression {http.request.method} == "GET"`)
+	w := s.do(ask{method: "CONNECT", target: "example.com:443", token: s.token(t, nil), change: func(r *http.Request) {
+		r.ProtoMajor, r.Header[":protocol"] = 2, []string{"websocket"}
+		r.URL.Path, r.RequestURI = "/ws", "/ws"
+	}})
+	if w.Code != http.StatusForbidden {
+		t.Errorf("got %d, want 403", w.Code)
+	}
+}
+
+// A panic after the verdict is a refusal too: the next handler must not get a
+// request that is half readied.
+func TestPanicWhileReadyingIsARefusal(t *testing.T) {
+	s := newSite(t, "identity_headers {\nX-User id\n}")
+	s.gate.gate.headers.headers = append(s.gate.gate.headers.headers, plannedHeader{name: "X-Bad", value: "roles"})
+	s.gate.gate.headers.log = nil // a member with a comma is warned of
+	s.expect(refusedWith(500, codeInternalError), ask{target: "/", token: s.token(t, claims{"roles": []string{"a,b"}})})
+}
+
+// Not even a refusal that cannot be told may become something else; and it must
+// not go through error routes, where a file server has the protected file.
+func TestPanicWhileRefusingIsARefusal(t *testing.T) {
+	s := newSite(t, ``)
+	s.gate.gate.teller.pages = nil
+	w := s.do(ask{target: "/"})
+	if w.Code != http.StatusInternalServerError || w.Body.Len() != 0 || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("got %d %q %v", w.Code, w.Body, w.Header())
+	}
+	if s.logs.FilterMessageSnippet("panic").Len() == 0 {
+		t.Error("the panic is not in the log")
+	}
+}
+
+// CGI-like upstreams read X_HTTP_Method_Override as X-HTTP-Method-Override: an
+// anonymous preflight would become a DELETE. Caddy drops names with _ and . by
+// itself, unless its expected_underscore_headers or expected_dot_headers keep them.
+func TestPreflightWithAMethodOverrideInAnotherSpelling(t *testing.T) {
+	s := newSite(t, ``)
+	for _, name := range []string{"x-http-method-override", "X!HTTP!Method!Override", "X-Method~Override"} {
+		h := http.Header{"Origin": {"https://a.example"}, "Access-Control-Request-Method": {"PUT"}, name: {"DELETE"}}
+		s.expect(refusedWith(401, codeCredentialsMissing), ask{method: "OPTIONS", target: "/x", header: h})
+	}
+	for _, name := range []string{"X_http_method_override", "X.HTTP.Method.Override", "X_HTTP_Method", "X_Method.Override"} {
+		if !notInPreflight(name) {
+			t.Errorf("%s is let into a preflight", name)
+		}
+	}
+}
+
+// What Caddy drops by itself an operator can keep: the gate deletes it then.
+func TestForgedHeadersThatCaddyWasToldToKeep(t *testing.T) {
+	s := newSite(t, "identity_headers {\nX-User id\n}")
+	for _, name := range []string{"X_User", "X.User", "x_user", "x.USER", "Cf_Connecting.Ip", "X_Real_Ip", "True.Client_Ip"} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header[name] = []string{"root"}
+		s.gate.gate.headers.strip(r)
+		if len(r.Header[name]) > 0 {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}
+
+// A rewrite that drops the query leaves the token in the URI that FastCGI gets.
+func TestQueryTokenIsTakenOutOfTheOriginalAlone(t *testing.T) {
+	s := newSite(t, "token query access_token\npublic *", "rewrite /old /new?")
+	var seen string
+	s.spy(func(r *http.Request) { seen = originalURI(r) })
+	s.expect(pass(), ask{target: "/old?access_token=" + s.token(t, nil) + "&a=1"})
+	if strings.Contains(seen, "access_token") || seen != "/old?a=1" {
+		t.Errorf("the next handler sees %.60s", seen)
 	}
 }

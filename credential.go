@@ -238,11 +238,10 @@ func (t tokenSources) conceal(r *http.Request, all bool) {
 }
 
 func concealQuery(r *http.Request, name string) {
-	if _, count := readQuery(r.URL.RawQuery, name); count == 0 {
-		return
+	if _, count := readQuery(r.URL.RawQuery, name); count > 0 {
+		r.URL.RawQuery = withoutParameter(r.URL.RawQuery, name)
+		r.RequestURI = r.URL.RequestURI()
 	}
-	r.URL.RawQuery = withoutParameter(r.URL.RawQuery, name)
-	r.RequestURI = r.URL.RequestURI()
 	concealOriginal(r, name)
 }
 
@@ -262,6 +261,9 @@ func withoutParameter(query, name string) string {
 func concealOriginal(r *http.Request, name string) {
 	orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok || orig.URL == nil {
+		return
+	}
+	if _, count := readQuery(orig.URL.RawQuery, name); count == 0 {
 		return
 	}
 	orig.URL.RawQuery = withoutParameter(orig.URL.RawQuery, name)

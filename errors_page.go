@@ -2,6 +2,7 @@ package gatehouse
 
 import (
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +44,17 @@ func newTeller(log *zap.Logger, pages *page.Pages, realm, detail string, sources
 
 // refuse answers r with the refusal, or returns the error by which the server
 // answers it.
-func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) error {
+func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// Not an error for the server: an error route with a file server would
+			// answer with the protected file.
+			t.log.Error("panic while refusing; the refusal has no body", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(http.StatusInternalServerError)
+			err = nil
+		}
+	}()
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	id, _ := repl.GetString("http.request.uuid")
 	if id == "" {

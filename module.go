@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -149,14 +150,9 @@ type gate struct {
 
 // ServeHTTP lets r pass to next, or answers it.
 func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	id, no := g.gate.decide(r)
-	if no != nil {
-		if no.code == codeHidden {
-			g.gate.prepare(r, no.visitor)
-		}
+	if no := g.gate.decide(r); no != nil {
 		return g.gate.teller.refuse(w, r, no)
 	}
-	g.gate.prepare(r, id)
 	err := next.ServeHTTP(w, r)
 	if g.gate.rules.hide != nil && isNotFound(err) {
 		// What is hidden and what is missing must look alike.
@@ -165,18 +161,25 @@ func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	return err
 }
 
-// decide judges the request. A panic in the gate's own work is a refusal; the
-// next handler runs outside of it, since reverse_proxy panics on purpose.
-func (g *gate) decide(r *http.Request) (id *identity, no *refusal) {
+// decide judges the request, and readies one that goes on. A panic in the gate's
+// own work is a refusal; the next handler runs outside of it, since
+// reverse_proxy panics on purpose.
+func (g *gate) decide(r *http.Request) (no *refusal) {
 	defer func() {
 		if p := recover(); p != nil {
-			id = nil
 			no = refused(codeInternalError, fmt.Sprintf("panic: %v", p))
 			g.log.Error("panic while deciding; the request is refused", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
 	g.headers.strip(r)
-	return g.judge(r, newViews(r))
+	id, no := g.judge(r, newViews(r))
+	switch {
+	case no == nil:
+		g.prepare(r, id)
+	case no.code == codeHidden:
+		g.prepare(r, no.visitor) // the site's own 404 may greet them
+	}
+	return no
 }
 
 // judge goes through the questions in the one order that fixes the status.
@@ -200,10 +203,7 @@ func (g *gate) judge(r *http.Request, v views) (*identity, *refusal) {
 // hide answers what this visitor would get for a path that nobody listed:
 // the refusal of such a path, or, where it would pass, the site's own 404.
 func (g *gate) hide(r *http.Request, rule *pathRule) *refusal {
-	unlisted := r.WithContext(r.Context())
-	address := *r.URL
-	address.Path, address.RawPath = "/"+uuid.NewString(), ""
-	unlisted.URL = &address
+	unlisted := unlistedView(r, "/"+uuid.NewString())
 	v := views{served: unlisted}
 	if isExtendedConnect(unlisted) {
 		v.served = asUpgradedGet(unlisted)
@@ -290,13 +290,20 @@ func (g *gate) isPreflight(r *http.Request, v views) bool {
 	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 || isUpgrade(r) {
 		return false
 	}
-	for _, name := range []string{"Cookie", "Authorization", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"} {
-		if len(r.Header[name]) > 0 {
+	for name := range r.Header {
+		if notInPreflight(name) {
 			return false
 		}
 	}
 	cred, no := g.authn.sources.find(r)
 	return cred.missing() && no == nil
+}
+
+// notInPreflight names headers that no browser sends in a preflight, in every
+// spelling that an upstream may take for them.
+func notInPreflight(name string) bool {
+	return slices.ContainsFunc([]string{"Cookie", "Authorization", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"},
+		func(other string) bool { return sameHeader(name, other) })
 }
 
 // isEarlyData reports a request that came before the TLS handshake was done

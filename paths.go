@@ -1,6 +1,7 @@
 package gatehouse
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -55,15 +56,32 @@ func rootPath(u *url.URL) {
 	}
 }
 
-// originalView is the request as it came. Its placeholders speak of it too:
-// matchers such as expression, vars and file read the path through them.
+// originalView is the request as it came.
 func originalView(r *http.Request, orig http.Request) *http.Request {
 	view := r.WithContext(r.Context())
 	view.Method = orig.Method
 	view.URL = orig.URL
 	view.RequestURI = orig.RequestURI
-	served := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	caddyhttp.NewTestReplacer(view).Map(served.Get) // what earlier handlers set
+	return withOwnPlaceholders(view, r)
+}
+
+// unlistedView is the request as it would be for a path that nobody listed,
+// which is also the one that it seems to have come for.
+func unlistedView(r *http.Request, path string) *http.Request {
+	address := *r.URL
+	address.Path, address.RawPath = path, ""
+	orig := http.Request{Method: originalMethod(r), URL: &address, RequestURI: address.RequestURI(), RemoteAddr: r.RemoteAddr}
+	view := r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, orig))
+	view.URL, view.RequestURI = &address, orig.RequestURI
+	return withOwnPlaceholders(view, r)
+}
+
+// withOwnPlaceholders makes placeholders speak of the view itself: matchers such
+// as expression, vars and file read the request through them. What earlier
+// handlers set stays.
+func withOwnPlaceholders(view, r *http.Request) *http.Request {
+	set := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	caddyhttp.NewTestReplacer(view).Map(set.Get)
 	return view
 }
 
@@ -112,7 +130,7 @@ func asUpgradedGet(r *http.Request) *http.Request {
 	get.Header = r.Header.Clone()
 	get.Header.Set("Connection", "Upgrade")
 	get.Header.Set("Upgrade", "websocket")
-	return get
+	return withOwnPlaceholders(get, r)
 }
 
 // pathReading refuses what a matcher and an upstream would read differently.
