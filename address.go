@@ -1,12 +1,9 @@
 package gatehouse
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -17,30 +14,47 @@ import (
 // how many there are.
 type addressTable struct {
 	prefixes bart.Lite
+	files    []*addressFile // read again when they change
 }
 
 // contains reports whether addr is in the table. An invalid address never is.
 func (t *addressTable) contains(addr netip.Addr) bool {
-	return addr.IsValid() && t.prefixes.Contains(addr)
+	if !addr.IsValid() {
+		return false
+	}
+	if t.prefixes.Contains(addr) {
+		return true
+	}
+	for _, f := range t.files {
+		if f.contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// addressFiles opens files of addresses.
+type addressFiles interface {
+	addressFile(name string) (*addressFile, error)
 }
 
 // newAddressTable reads the values of an `ip` line: addresses, prefixes,
 // private_ranges, and files (which start with /, ./ or ../).
-func newAddressTable(values []string) (*addressTable, error) {
+func newAddressTable(values []string, files addressFiles) (*addressTable, error) {
 	t := new(addressTable)
 	for _, v := range values {
 		text, err := resolve("ip", v)
 		if err != nil {
 			return nil, err
 		}
-		if err := t.add(text); err != nil {
+		if err := t.add(text, files); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-func (t *addressTable) add(value string) error {
+func (t *addressTable) add(value string, files addressFiles) error {
 	if value == "private_ranges" {
 		for _, text := range caddyhttp.PrivateRangesCIDR() {
 			prefix, err := caddyhttp.CIDRExpressionToPrefix(text)
@@ -52,7 +66,12 @@ func (t *addressTable) add(value string) error {
 		return nil
 	}
 	if isAddressFile(value) {
-		return t.addFile(value)
+		file, err := files.addressFile(value)
+		if err != nil {
+			return err
+		}
+		t.files = append(t.files, file)
+		return nil
 	}
 	prefix, err := parsePrefix(value)
 	if err != nil {
@@ -64,36 +83,6 @@ func (t *addressTable) add(value string) error {
 
 func isAddressFile(value string) bool {
 	return strings.HasPrefix(value, "/") || strings.HasPrefix(value, "./") || strings.HasPrefix(value, "../")
-}
-
-// addFile reads one address or prefix a line; # starts a comment.
-func (t *addressTable) addFile(name string) error {
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return fmt.Errorf("ip: %w", err)
-	}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	entries := 0
-	for n := 1; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
-		text = strings.TrimSpace(text)
-		if text == "" {
-			continue
-		}
-		prefix, err := parsePrefix(text)
-		if err != nil {
-			return fmt.Errorf("%s:%d: %w", name, n, err)
-		}
-		t.prefixes.Insert(prefix)
-		entries++
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if entries == 0 {
-		return fmt.Errorf("%s: found no address; expected one address or prefix a line", name)
-	}
-	return nil
 }
 
 // parsePrefix takes an address or a CIDR prefix. An IPv4 address written as

@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -21,8 +22,10 @@ type App struct {
 	acquired []poolKey
 	remotes  []*keyset.Remote
 	builtin  *internalKey
+	files    map[string]*addressFile
 
-	stop context.CancelFunc
+	stop    context.CancelFunc
+	polling chan struct{} // closed when files are no longer looked at
 }
 
 // CaddyModule returns the Caddy module information.
@@ -46,10 +49,17 @@ func (a *App) Start() error {
 	for _, remote := range a.remotes {
 		remote.Start(keyStore{a.storage})
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a.stop = cancel
 	if a.builtin != nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		a.stop = cancel
 		a.builtin.start(ctx, a.storage, a.log)
+	}
+	if len(a.files) > 0 {
+		a.polling = make(chan struct{})
+		go func() {
+			defer close(a.polling)
+			pollAddressFiles(ctx, a.files, a.log)
+		}()
 	}
 	return nil
 }
@@ -57,9 +67,15 @@ func (a *App) Start() error {
 // Stop ends what Start began for this configuration alone. Key sets go on as
 // long as another configuration uses them.
 func (a *App) Stop() error {
-	if a.stop != nil {
-		a.stop()
+	if a.stop == nil {
+		return nil
+	}
+	a.stop()
+	if a.builtin != nil {
 		a.builtin.wait()
+	}
+	if a.polling != nil {
+		<-a.polling
 	}
 	return nil
 }
@@ -100,6 +116,23 @@ func (a *App) internal() *internalKey {
 		a.builtin = newInternalKey()
 	}
 	return a.builtin
+}
+
+// addressFile returns the file of addresses of that name, which all gates share.
+func (a *App) addressFile(name string) (*addressFile, error) {
+	key := filepath.Clean(name)
+	if f, opened := a.files[key]; opened {
+		return f, nil
+	}
+	f, err := openAddressFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if a.files == nil {
+		a.files = make(map[string]*addressFile)
+	}
+	a.files[key] = f
+	return f, nil
 }
 
 func (a *App) warn(message, file string) {

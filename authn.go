@@ -25,6 +25,7 @@ type authenticator struct {
 	sources tokenSources
 	limit   int
 	issuers map[string]*trustedIssuer
+	order   roleOrder
 	memory  *memory // nil: nothing is remembered
 	now     func() time.Time
 }
@@ -47,14 +48,14 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 		return nil, refused(codeTokenInvalid, "unknown issuer")
 	}
 	if a.memory == nil {
-		return issuer.verify(ctx, unverified)
+		return a.verify(ctx, issuer, unverified)
 	}
 	sum := sha256.Sum256([]byte(c.raw))
 	if no := a.memory.recallRejected(sum, now); no != nil {
 		return nil, no
 	}
 	generation := issuer.keys.Generation()
-	id, no := issuer.verify(ctx, unverified)
+	id, no := a.verify(ctx, issuer, unverified)
 	if no != nil {
 		a.memory.reject(sum, no, issuer, generation, now)
 		return nil, no
@@ -64,12 +65,14 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 }
 
 // verify asks the issuer whose token it is.
-func (t *trustedIssuer) verify(ctx context.Context, unverified *token.Unverified) (*identity, *refusal) {
-	claims, err := t.verifier.Verify(ctx, unverified)
+func (a *authenticator) verify(ctx context.Context, issuer *trustedIssuer, unverified *token.Unverified) (*identity, *refusal) {
+	claims, err := issuer.verifier.Verify(ctx, unverified)
 	if err != nil {
 		return nil, tokenRefusal(err)
 	}
-	return t.identity(claims), nil
+	id := issuer.identity(claims)
+	id.by = a
+	return id, nil
 }
 
 // recognise is identify for public paths: who cannot be recognised at once is

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -15,19 +15,21 @@ import (
 // ruleset answers what a visitor may do. Immutable once compiled.
 type ruleset struct {
 	deny, hide, public []*pathRule
-	require            []*requirement
+	require, observed  []*requirement
 	// deniesByAddress: a deny or hide looks at the client's address.
 	deniesByAddress bool
+	// hides: some rule answers as if there were nothing.
+	hides bool
 }
 
-func (g *Gatehouse) compileRules(ctx caddy.Context) (ruleset, error) {
+func (g *Gatehouse) compileRules(ctx caddy.Context, files addressFiles) (ruleset, error) {
 	var rs ruleset
 	for _, list := range []struct {
 		into *[]*pathRule
 		from []*PathRule
 	}{{&rs.deny, g.Deny}, {&rs.hide, g.Hide}, {&rs.public, g.Public}} {
 		for _, rule := range list.from {
-			compiled, err := rule.compile(ctx)
+			compiled, err := rule.compile(ctx, files)
 			if err != nil {
 				return rs, err
 			}
@@ -36,29 +38,35 @@ func (g *Gatehouse) compileRules(ctx caddy.Context) (ruleset, error) {
 		}
 	}
 	for _, q := range g.Require {
-		compiled, err := q.compile(ctx)
+		compiled, err := q.compile(ctx, files)
 		if err != nil {
 			return rs, err
 		}
+		if compiled.observed != nil {
+			rs.observed = append(rs.observed, compiled)
+			continue
+		}
 		rs.require = append(rs.require, compiled)
+		rs.hides = rs.hides || compiled.hide
 	}
+	rs.hides = rs.hides || len(rs.hide) > 0
 	return rs, nil
 }
 
 // findEither returns the first rule that matches any view of the request, or
 // the address.
-func findEither(rules []*pathRule, v views, addr netip.Addr) (*pathRule, *refusal) {
+func findEither(rules []*pathRule, v views, who *visitor) (*pathRule, *refusal) {
 	for _, rule := range rules {
 		if rule.addresses != nil {
-			if !addr.IsValid() {
-				return nil, refused(codeAddressDenied, "no client address")
+			if !who.address.IsValid() {
+				return nil, &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "no client address"}
 			}
-			if rule.addresses.contains(addr) {
+			if rule.addresses.contains(who.address) {
 				return rule, nil
 			}
 			continue
 		}
-		matched, no := either(rule.source, v, rule.matches)
+		matched, no := either(rule.ruleID, v, rule.matches)
 		if no != nil {
 			return nil, no
 		}
@@ -70,68 +78,76 @@ func findEither(rules []*pathRule, v views, addr netip.Addr) (*pathRule, *refusa
 }
 
 // either reports whether any view matches. A matcher's error refuses.
-func either(source string, v views, matches func(*http.Request) (bool, error)) (bool, *refusal) {
+func either(rule ruleID, v views, matches func(*http.Request) (bool, error)) (bool, *refusal) {
 	matched, err := matches(v.served)
-	if err == nil && !matched && v.original != nil {
-		matched, err = matches(v.original)
+	for i := 0; err == nil && !matched && i < len(v.others); i++ {
+		matched, err = matches(v.others[i])
 	}
 	if err != nil {
-		return false, matcherRefusal(source, err)
+		return false, matcherRefusal(rule, err)
 	}
 	return matched, nil
 }
 
-// opens reports whether both views are public. They may be so by different
+// opens reports whether all views are public. They may be so by different
 // lines: the order and the grouping of lines never change a verdict.
 func (rs *ruleset) opens(v views) (bool, *refusal) {
-	open := func(r *http.Request) (bool, *refusal) {
-		for _, rule := range rs.public {
-			matched, err := rule.matches(r)
-			if err != nil {
-				return false, matcherRefusal(rule.source, err)
-			}
-			if matched {
-				return true, nil
-			}
-		}
+	if len(rs.public) == 0 {
 		return false, nil
 	}
-	ok, no := open(v.served)
-	if no != nil || !ok || v.original == nil {
-		return ok, no
+	ok, no := rs.opensView(v.served)
+	for i := 0; no == nil && ok && i < len(v.others); i++ {
+		ok, no = rs.opensView(v.others[i])
 	}
-	return open(v.original)
+	return ok, no
+}
+
+func (rs *ruleset) opensView(r *http.Request) (bool, *refusal) {
+	for _, rule := range rs.public {
+		matched, err := rule.matches(r)
+		if err != nil {
+			return false, matcherRefusal(rule.ruleID, err)
+		}
+		if matched {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // matcherRefusal turns a matcher's error into a refusal. Caddy's address
 // matchers ask for a retry after early data that way; it is answered here, as an
 // error route with a file server would answer with the protected file.
-func matcherRefusal(source string, err error) *refusal {
+func matcherRefusal(rule ruleID, err error) *refusal {
 	var failure caddyhttp.HandlerError
 	if errors.As(err, &failure) && failure.StatusCode == http.StatusTooEarly {
-		return &refusal{code: codeTooEarly, rule: source, cause: "a matcher needs the client's address"}
+		return &refusal{code: codeTooEarly, rule: rule, cause: "a matcher needs the client's address"}
 	}
-	return &refusal{code: codeInternalError, rule: source, cause: "matcher failed", err: err}
+	return &refusal{code: codeInternalError, rule: rule, cause: "matcher failed", err: err}
 }
 
 // denied applies `deny`.
-func (rs *ruleset) denied(v views, addr netip.Addr) *refusal {
-	rule, no := findEither(rs.deny, v, addr)
+func (rs *ruleset) denied(v views, who *visitor) *refusal {
+	rule, no := findEither(rs.deny, v, who)
 	switch {
 	case no != nil:
 		return no
 	case rule == nil:
 		return nil
 	case rule.addresses != nil:
-		return &refusal{code: codeAddressDenied, rule: rule.source, cause: "deny ip", lacks: map[string]string{"address": addr.String()}}
+		return &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "deny ip", lacks: map[string]string{"address": who.address.String()}}
 	}
-	return &refusal{code: codePathDenied, rule: rule.source, cause: "deny"}
+	return &refusal{code: codePathDenied, rule: rule.ruleID, cause: "deny"}
 }
 
-// matching appends to buf the requirements that speak of the request.
-func (rs *ruleset) matching(buf []*requirement, v views) ([]*requirement, *refusal) {
+// matching appends to buf the requirements that speak of the request, all but
+// the hiding ones where these are passed over.
+func (rs *ruleset) matching(buf []*requirement, v views, passOver bool) ([]*requirement, *refusal) {
 	for _, q := range rs.require {
-		matched, no := either(q.source, v, q.matches)
+		if passOver && q.hide {
+			continue
+		}
+		matched, no := either(q.ruleID, v, q.matches)
 		if no != nil {
 			return nil, no
 		}
@@ -142,71 +158,99 @@ func (rs *ruleset) matching(buf []*requirement, v views) ([]*requirement, *refus
 	return buf, nil
 }
 
-// admitAddress judges the address lines, before any credential is looked at.
-// byAddress tells whether there was one.
-func admitAddress(requirements []*requirement, addr netip.Addr) (byAddress bool, no *refusal) {
+// admitAddress judges the address lines of rules that speak to everybody,
+// before any credential is looked at. byAddress tells whether any rule looks at
+// the address, now or later.
+func admitAddress(requirements []*requirement, who *visitor) (byAddress bool, no *refusal) {
+	var found shortfall
 	for _, q := range requirements {
+		byAddress = byAddress || q.usesAddress
 		for i := range q.conditions {
-			c := &q.conditions[i]
-			if c.kind != kindIP {
-				continue
-			}
-			byAddress = true
-			if !c.addresses.contains(addr) {
-				return true, c.refusal(q, addr)
+			if c := &q.conditions[i]; q.judgesFirst(c) && !c.holds(who) {
+				found.add(q, c)
 			}
 		}
 	}
-	return byAddress, nil
+	return byAddress, found.refusal(who)
 }
 
-// admit judges a recognised visitor: scopes first, then the rest in file order.
-func admit(requirements []*requirement, id *identity) *refusal {
-	for _, scopes := range []bool{true, false} {
-		for _, q := range requirements {
-			for i := range q.conditions {
-				c := &q.conditions[i]
-				if c.kind == kindIP || (c.kind == kindScope) != scopes || c.holds(id) {
-					continue
-				}
-				return c.refusal(q, netip.Addr{})
+// admit judges a recognised visitor by all that admitAddress left.
+func admit(requirements []*requirement, who *visitor) *refusal {
+	var found shortfall
+	for _, q := range requirements {
+		if !allHold(q.when, who) {
+			continue
+		}
+		for i := range q.conditions {
+			if c := &q.conditions[i]; !q.judgesFirst(c) && !c.holds(who) {
+				found.add(q, c)
 			}
 		}
 	}
-	return nil
+	return found.refusal(who)
 }
 
-// holds judges one condition other than ip. An unknown kind never holds.
-func (c *condition) holds(id *identity) bool {
+// judgesFirst tells the conditions that are judged before any credential.
+func (q *requirement) judgesFirst(c *condition) bool { return c.kind == kindIP && len(q.when) == 0 }
+
+// shortfall gathers the conditions that do not hold. The least kind is told,
+// and of it the first in file order; one rule that hides, hides all.
+type shortfall struct {
+	rule   *requirement
+	told   *condition
+	hide   *requirement
+	maxAge time.Duration
+	acr    []string
+}
+
+func (s *shortfall) add(q *requirement, c *condition) {
+	c = c.told()
+	if s.told == nil || c.kind < s.told.kind {
+		s.rule, s.told = q, c
+	}
+	if q.hide && s.hide == nil {
+		s.hide = q
+	}
 	switch c.kind {
-	case kindScope:
-		return !slices.ContainsFunc(c.values, func(s string) bool { return !slices.Contains(id.scopes, s) })
-	case kindRole:
-		return slices.ContainsFunc(c.values, func(s string) bool { return slices.Contains(id.roles, s) })
-	case kindUser:
-		return slices.Contains(c.values, id.id)
-	case kindIssuer:
-		return slices.Contains(c.values, id.issuer)
-	case kindClaim:
-		return slices.ContainsFunc(id.claims.Texts(c.path), func(s string) bool { return slices.Contains(c.values, s) })
-	case kindIP:
+	case kindFresh:
+		if s.maxAge == 0 || c.fresh < s.maxAge {
+			s.maxAge = c.fresh
+		}
+	case kindACR:
+		// One sign-in must satisfy all rules.
+		if common := slices.DeleteFunc(slices.Clone(c.values), func(v string) bool { return !slices.Contains(s.acr, v) }); len(common) > 0 {
+			s.acr = common
+		} else if s.acr == nil {
+			s.acr = c.values
+		}
 	}
-	return false
+}
+
+func (s *shortfall) refusal(who *visitor) *refusal {
+	if s.told == nil {
+		return nil
+	}
+	no := s.told.refusal(s.rule, who)
+	no.hiddenBy = s.hide
+	if no.code == codeStepUpRequired {
+		no.maxAge, no.acr = s.maxAge, s.acr
+	}
+	return no
 }
 
 // refusal names what is missing in the terms of the page catalogue.
-func (c *condition) refusal(q *requirement, addr netip.Addr) *refusal {
-	no := &refusal{code: codeClaimMissing, rule: q.source, message: q.message}
+func (c *condition) refusal(q *requirement, who *visitor) *refusal {
+	no := &refusal{code: codeClaimMissing, rule: q.ruleID, message: q.message}
 	list := strings.Join(c.values, ", ")
 	switch c.kind {
 	case kindIP:
 		no.code = codeAddressDenied
 		no.cause = "client address is not in the rule's networks"
-		if !addr.IsValid() {
+		if !who.address.IsValid() {
 			no.cause = "no client address"
 			break
 		}
-		no.lacks = map[string]string{"address": addr.String()}
+		no.lacks = map[string]string{"address": who.address.String()}
 	case kindScope:
 		no.code = codeScopeMissing
 		no.lacks = map[string]string{"scopes": strings.Join(c.values, " ")}
@@ -224,6 +268,13 @@ func (c *condition) refusal(q *requirement, addr netip.Addr) *refusal {
 	case kindIssuer:
 		no.lacks = map[string]string{"claim": "iss"}
 		no.cause = "issuer " + list
+	case kindACR:
+		no.code = codeStepUpRequired
+		no.cause = "acr " + list
+	case kindFresh:
+		no.code = codeStepUpRequired
+		no.cause = "signed in longer ago than " + c.fresh.String() + ", or at an unknown time"
+	case kindAny:
 	}
 	return no
 }

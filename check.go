@@ -22,7 +22,7 @@ func (g *Gatehouse) check() error {
 		return fmt.Errorf("cache: found %d; expected a number of tokens up to %d, or off", n, maxRemembered)
 	}
 	for _, check := range []func() error{
-		g.checkIssuers, g.checkTokens, g.checkRules, g.AmbiguousPaths.check, g.checkIdentityHeaders,
+		g.checkIssuers, g.checkTokens, g.checkRoleOrders, g.checkRules, g.AmbiguousPaths.check, g.checkIdentityHeaders,
 		g.checkBrands, g.Pages.check, g.Challenge.check,
 	} {
 		if err := check(); err != nil {
@@ -75,7 +75,7 @@ func (g *Gatehouse) checkRules() error {
 			if rule == nil {
 				return fmt.Errorf("%s: found null", list.option)
 			}
-			if err := rule.check(list.option, list.option != "public"); err != nil {
+			if err := rule.check(list.option); err != nil {
 				return err
 			}
 		}
@@ -85,7 +85,7 @@ func (g *Gatehouse) checkRules() error {
 		issuers = append(issuers, is.name())
 	}
 	for _, q := range g.Require {
-		if q == nil || slices.Contains(q.Conditions, nil) {
+		if q == nil {
 			return errors.New("require: found null")
 		}
 		if err := q.check(issuers); err != nil {

@@ -32,7 +32,10 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 		}
 		out.authn.issuers[compiled.name] = compiled
 	}
-	if out.rules, err = g.compileRules(ctx); err != nil {
+	if out.authn.order, err = newRoleOrder(g.RoleOrders); err != nil {
+		return nil, err
+	}
+	if out.rules, err = g.compileRules(ctx, app); err != nil {
 		return nil, err
 	}
 	out.paths = newPathReading(g.AmbiguousPaths)

@@ -61,7 +61,7 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 		id = uuid.NewString()
 	}
 	repl.Set("http.gatehouse.code", string(no.code))
-	repl.Set("http.gatehouse.rule", no.rule)
+	repl.Set("http.gatehouse.rule", no.rule.name)
 	repl.Set("http.gatehouse.request_id", id)
 	t.record(r, no, id)
 
@@ -141,18 +141,26 @@ func (t *teller) setHeaders(h http.Header, no *refusal, e effect) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Robots-Tag", "noindex, nofollow")
 	if e.challenge {
-		h.Set("WWW-Authenticate", t.challengeFor(e))
+		h.Set("WWW-Authenticate", t.challengeFor(no, e))
 	}
 	if no.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(seconds(no.retryAfter)))
 	}
 }
 
-func (t *teller) challengeFor(e effect) string {
+func (t *teller) challengeFor(no *refusal, e effect) string {
 	if e.oauthError == "" {
 		return t.challenge
 	}
-	return t.challenge + `, error="` + e.oauthError + `", error_description="` + e.oauthText + `"`
+	text := t.challenge + `, error="` + e.oauthError + `", error_description="` + e.oauthText + `"`
+	// RFC 9470, section 3: what the new sign-in must be.
+	if no.maxAge > 0 {
+		text += `, max_age="` + strconv.Itoa(int(no.maxAge/time.Second)) + `"`
+	}
+	if len(no.acr) > 0 {
+		text += `, acr_values="` + strings.Join(no.acr, " ") + `"`
+	}
+	return text
 }
 
 // writeGRPC answers in trailers alone: gRPC carries its status there, and HTTP
@@ -184,12 +192,17 @@ func (t *teller) record(r *http.Request, no *refusal, id string) {
 	if entry == nil {
 		return
 	}
+	entry.Write(append(t.fields(r, no), zap.String("request_id", id))...)
+}
+
+// fields tell the log of a refusal, or of what would have been one.
+func (t *teller) fields(r *http.Request, no *refusal) []zap.Field {
 	fields := []zap.Field{
 		zap.String("code", string(no.code)),
 		zap.Int("status", no.code.effect().status),
 		zap.String("cause", no.cause),
-		zap.String("rule", no.rule),
-		zap.String("request_id", id),
+		zap.String("rule", no.rule.name),
+		zap.String("source", no.rule.source),
 		zap.String("client_ip", clientAddress(r).String()),
 		zap.String("method", originalMethod(r)),
 		zap.String("host", r.Host),
@@ -197,7 +210,7 @@ func (t *teller) record(r *http.Request, no *refusal, id string) {
 	if no.err != nil {
 		fields = append(fields, zap.Error(no.err))
 	}
-	entry.Write(fields...)
+	return fields
 }
 
 func originalMethod(r *http.Request) string {
@@ -212,6 +225,14 @@ func originalURI(r *http.Request) string {
 		return orig.RequestURI
 	}
 	return r.RequestURI
+}
+
+// originalPath is the path that the client asked for.
+func originalPath(r *http.Request) string {
+	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
+		return orig.URL.Path
+	}
+	return r.URL.Path
 }
 
 // seconds rounds up: a client that comes back early is refused again.

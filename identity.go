@@ -7,6 +7,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
@@ -24,6 +25,30 @@ type identity struct {
 	scopes []string
 	issuer string
 	claims *token.Claims
+	by     *authenticator // who recognised the visitor
+}
+
+// acr is how the visitor signed in (OpenID Connect Core, section 2).
+func (id *identity) acr() string {
+	path, err := token.ParseClaimPath("acr")
+	if err != nil {
+		return ""
+	}
+	text, _ := id.claims.Text(path)
+	return text
+}
+
+// signedInWithin reports a sign-in not longer ago than d.
+func (id *identity) signedInWithin(d time.Duration, now time.Time) bool {
+	at, known := id.claims.AuthTime()
+	return known && !now.After(at.Add(d)) && !at.After(now.Add(authTimeLeeway))
+}
+
+// visitorFrom returns what a gate said of the request's visitor: nil for an
+// anonymous one. Without a gate on the request, ran is false.
+func visitorFrom(r *http.Request) (id *identity, ran bool) {
+	id, ran = caddyhttp.GetVar(r.Context(), identityVar).(*identity)
+	return id, ran
 }
 
 // identityVar is where the identity travels in Caddy's vars.
@@ -38,9 +63,9 @@ func (id *identity) publish(r *http.Request) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	// What an earlier handler said about the visitor would shadow ours.
 	repl.DeleteByPrefix(placeholderPrefix)
-	mapped := caddyhttp.GetVar(r.Context(), identityVar) != nil
+	earlier, _ := visitorFrom(r)
 	caddyhttp.SetVar(r.Context(), identityVar, id)
-	if mapped {
+	if earlier != nil {
 		return // a gate before us on this request has set up the look-up
 	}
 	ctx := r.Context()
@@ -171,6 +196,12 @@ func newHeaderPlan(configured []*IdentityHeader, log *zap.Logger) (headerPlan, e
 // strip deletes whatever claims to be an identity or an address, before
 // anything is decided, so that no path to the next handler keeps it.
 func (p headerPlan) strip(r *http.Request) {
+	// Some frameworks serve these paths in place of the one that was judged.
+	for name := range r.Header {
+		if namesPath(name) {
+			delete(r.Header, name)
+		}
+	}
 	// A trailer filled in at the end of the body would pass any deletion.
 	r.Trailer = nil
 	// After an upgrade to h2c further requests would pass unseen.
@@ -201,6 +232,11 @@ func (p headerPlan) strip(r *http.Request) {
 func isHTTPUpgrade(protocol string) bool {
 	name, _, _ := strings.Cut(strings.ToLower(protocol), "/")
 	return name == "h2c" || name == "h2" || name == "http" || name == "tls"
+}
+
+// namesPath names headers that replace the request's path, whoever sent them.
+func namesPath(name string) bool {
+	return sameHeader(name, "X-Original-Url") || sameHeader(name, "X-Rewrite-Url")
 }
 
 // claimsAddress names headers that panels believe, whoever sent them.

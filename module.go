@@ -10,12 +10,10 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 )
 
@@ -48,7 +46,7 @@ func init() {
 // After a refusal these are:
 //
 //   - `{http.gatehouse.code}` the reason, as in the response's `code`
-//   - `{http.gatehouse.rule}` file:line of the rule, if one refused
+//   - `{http.gatehouse.rule}` name or file:line of the rule, if one refused
 //   - `{http.gatehouse.request_id}` the id that the visitor was told
 type Gatehouse struct {
 	// Who may sign tokens.
@@ -80,6 +78,9 @@ type Gatehouse struct {
 
 	// What must hold for the requests that each rule speaks of.
 	Require []*Require `json:"require,omitempty"`
+
+	// Which roles come with another one: each list names the greatest first.
+	RoleOrders []*RoleOrder `json:"role_orders,omitempty"`
 
 	// Where an encoded slash in the path is let through.
 	AmbiguousPaths *AmbiguousPaths `json:"ambiguous_paths,omitempty"`
@@ -154,7 +155,7 @@ func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 		return g.gate.teller.refuse(w, r, no)
 	}
 	err := next.ServeHTTP(w, r)
-	if g.gate.rules.hide != nil && isNotFound(err) {
+	if g.gate.rules.hides && isNotFound(err) {
 		// What is hidden and what is missing must look alike.
 		w.Header().Set("Cache-Control", "no-store")
 	}
@@ -172,79 +173,88 @@ func (g *gate) decide(r *http.Request) (no *refusal) {
 		}
 	}()
 	g.headers.strip(r)
-	id, no := g.judge(r, newViews(r))
+	let, no := g.judge(r, newViews(r))
 	switch {
 	case no == nil:
-		g.prepare(r, id)
+		g.prepare(r, let.identity)
 	case no.code == codeHidden:
 		g.prepare(r, no.visitor) // the site's own 404 may greet them
 	}
 	return no
 }
 
+// admission is a request that passes.
+type admission struct {
+	identity *identity // nil: anonymous
+	open     bool      // a public rule or a preflight: no credential was needed
+}
+
 // judge goes through the questions in the one order that fixes the status.
-// With no refusal, a nil identity is an anonymous visitor whom a public rule or
-// a preflight let in.
-func (g *gate) judge(r *http.Request, v views) (*identity, *refusal) {
+func (g *gate) judge(r *http.Request, v views) (admission, *refusal) {
 	if no := g.paths.check(v); no != nil {
-		return nil, no
+		return admission{}, no
 	}
-	addr := clientAddress(r)
-	hidden, no := findEither(g.rules.hide, v, addr)
+	who := g.visitor(r)
+	hidden, no := findEither(g.rules.hide, v, who)
 	if no != nil {
-		return nil, no
+		return admission{}, no
 	}
 	if hidden != nil {
-		return nil, g.hide(r, hidden)
+		return admission{}, g.hide(r, hidden.ruleID, "hide")
 	}
-	return g.judgeListed(r, v)
+	let, no := g.judgeListed(r, v, who, false)
+	if no != nil && no.hiddenBy != nil {
+		return admission{}, g.hide(r, no.hiddenBy.ruleID, no.cause)
+	}
+	if no == nil && len(g.rules.observed) > 0 {
+		g.watch(r, v, let)
+	}
+	return let, no
 }
 
-// hide answers what this visitor would get for a path that nobody listed:
-// the refusal of such a path, or, where it would pass, the site's own 404.
-func (g *gate) hide(r *http.Request, rule *pathRule) *refusal {
-	unlisted := unlistedView(r, "/"+uuid.NewString())
-	v := views{served: unlisted}
-	if isExtendedConnect(unlisted) {
-		v.served = asUpgradedGet(unlisted)
-	}
-	id, no := g.judgeListed(unlisted, v)
-	if no != nil {
-		return no
-	}
-	return &refusal{code: codeHidden, rule: rule.source, cause: "hide", visitor: id}
+// visitor is who sends the request, as far as is known before a credential.
+func (g *gate) visitor(r *http.Request) *visitor {
+	return &visitor{address: clientAddress(r), now: g.authn.now}
 }
 
-func (g *gate) judgeListed(r *http.Request, v views) (*identity, *refusal) {
-	addr := clientAddress(r)
-	if no := g.rules.denied(v, addr); no != nil {
-		return nil, no
+// judgeListed judges a request that no `hide` hides. For one that stands in for
+// something hidden, rules that hide are passed over.
+func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool) (admission, *refusal) {
+	if no := g.rules.denied(v, who); no != nil {
+		return admission{}, no
 	}
 	var buf [8]*requirement
-	requirements, no := g.rules.matching(buf[:0], v)
+	requirements, no := g.rules.matching(buf[:0], v, passOver)
 	if no != nil {
-		return nil, no
+		return admission{}, no
 	}
-	byAddress, no := admitAddress(requirements, addr)
+	byAddress, no := admitAddress(requirements, who)
 	if no != nil {
-		return nil, no
+		return admission{}, no
 	}
 	byAddress = byAddress || g.rules.deniesByAddress
 	if isEarlyData(r) && (byAddress || !v.safe()) {
-		return nil, refused(codeTooEarly, "early data can be replayed, and its address is not proven")
+		return admission{}, refused(codeTooEarly, "early data can be replayed, and its address is not proven")
 	}
 	if g.isPreflight(r, v) {
-		return nil, nil
+		return admission{open: true}, nil
 	}
 	public, no := g.rules.opens(v)
 	if no != nil {
-		return nil, no
+		return admission{}, no
 	}
-	return g.judgeVisitor(r, v, requirements, public)
+	who.identity, no = g.judgeVisitor(r, v, public)
+	if no == nil && !public {
+		no = admit(requirements, who)
+	}
+	if no != nil {
+		return admission{}, no
+	}
+	return admission{who.identity, public}, nil
 }
 
 // judgeVisitor is the part that needs a credential.
-func (g *gate) judgeVisitor(r *http.Request, v views, requirements []*requirement, public bool) (*identity, *refusal) {
+func (g *gate) judgeVisitor(r *http.Request, v views, public bool) (*identity, *refusal) {
 	cred, no := g.authn.sources.find(r)
 	if no == nil && cred.from == fromCookie && !v.safe() {
 		no = checkOrigin(r)
@@ -257,20 +267,15 @@ func (g *gate) judgeVisitor(r *http.Request, v views, requirements []*requiremen
 	case no != nil:
 		return nil, no
 	}
-	id, no := g.authn.identify(r.Context(), cred)
-	if no != nil {
-		return nil, no
-	}
-	if no := admit(requirements, id); no != nil {
-		return nil, no
-	}
-	return id, nil
+	return g.authn.identify(r.Context(), cred)
 }
 
 // prepare readies a request that passes for the next handler.
 func (g *gate) prepare(r *http.Request, id *identity) {
 	g.authn.sources.conceal(r, g.strip)
 	if id == nil {
+		// Matchers after us must know that a gate has looked.
+		caddyhttp.SetVar(r.Context(), identityVar, id)
 		return
 	}
 	id.publish(r)
@@ -281,7 +286,11 @@ func (g *gate) prepare(r *http.Request, id *identity) {
 // credential (Fetch standard, "CORS-preflight fetch"). What carries more than a
 // preflight does is judged like any other request.
 func (g *gate) isPreflight(r *http.Request, v views) bool {
-	if r.Method != http.MethodOptions || v.original != nil && v.original.Method != http.MethodOptions {
+	asked := r.Method == http.MethodOptions
+	for _, other := range v.others {
+		asked = asked && other.Method == http.MethodOptions
+	}
+	if !asked {
 		return false
 	}
 	if r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
@@ -291,19 +300,12 @@ func (g *gate) isPreflight(r *http.Request, v views) bool {
 		return false
 	}
 	for name := range r.Header {
-		if notInPreflight(name) {
+		if isMethodOverride(name) || sameHeader(name, "Cookie") || sameHeader(name, "Authorization") {
 			return false
 		}
 	}
 	cred, no := g.authn.sources.find(r)
 	return cred.missing() && no == nil
-}
-
-// notInPreflight names headers that no browser sends in a preflight, in every
-// spelling that an upstream may take for them.
-func notInPreflight(name string) bool {
-	return slices.ContainsFunc([]string{"Cookie", "Authorization", "X-Http-Method-Override", "X-Http-Method", "X-Method-Override"},
-		func(other string) bool { return sameHeader(name, other) })
 }
 
 // isEarlyData reports a request that came before the TLS handshake was done

@@ -1,7 +1,6 @@
 package gatehouse
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,117 +19,6 @@ type AmbiguousPaths struct {
 	// GitLab's project paths. `*` means all paths. Dot segments, backslashes and
 	// NUL stay refused everywhere, since no upstream needs them.
 	Allow []string `json:"allow,omitempty"`
-}
-
-// views are the two readings of one request: as the next handler will be
-// served, and as the client sent it, before rewrite, uri, method and try_files.
-type views struct {
-	served   *http.Request
-	original *http.Request // nil where it is the same
-}
-
-func newViews(r *http.Request) views {
-	v := views{served: r}
-	rootPath(r.URL)
-	orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if ok && orig.URL != nil {
-		rootPath(orig.URL)
-		if orig.Method != r.Method || *orig.URL != *r.URL {
-			v.original = originalView(r, orig)
-		}
-	}
-	if isExtendedConnect(r) {
-		v.served = asUpgradedGet(v.served)
-		if v.original != nil {
-			v.original = asUpgradedGet(v.original)
-		}
-	}
-	return v
-}
-
-// rootPath fills in the path of a target such as http://example.com, which is
-// "/" to every upstream (RFC 9110, section 4.2.3).
-func rootPath(u *url.URL) {
-	if u.Path == "" && u.Opaque == "" {
-		u.Path = "/"
-	}
-}
-
-// originalView is the request as it came.
-func originalView(r *http.Request, orig http.Request) *http.Request {
-	view := r.WithContext(r.Context())
-	view.Method = orig.Method
-	view.URL = orig.URL
-	view.RequestURI = orig.RequestURI
-	return withOwnPlaceholders(view, r)
-}
-
-// unlistedView is the request as it would be for a path that nobody listed,
-// which is also the one that it seems to have come for.
-func unlistedView(r *http.Request, path string) *http.Request {
-	address := *r.URL
-	address.Path, address.RawPath = path, ""
-	orig := http.Request{Method: originalMethod(r), URL: &address, RequestURI: address.RequestURI(), RemoteAddr: r.RemoteAddr}
-	view := r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, orig))
-	view.URL, view.RequestURI = &address, orig.RequestURI
-	return withOwnPlaceholders(view, r)
-}
-
-// withOwnPlaceholders makes placeholders speak of the view itself: matchers such
-// as expression, vars and file read the request through them. What earlier
-// handlers set stays.
-func withOwnPlaceholders(view, r *http.Request) *http.Request {
-	set := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	caddyhttp.NewTestReplacer(view).Map(set.Get)
-	return view
-}
-
-// each calls f for every view until it returns false.
-func (v views) each(f func(*http.Request) bool) {
-	if f(v.served) && v.original != nil {
-		f(v.original)
-	}
-}
-
-// safe reports that no view of the request changes anything (RFC 9110, section
-// 9.2.1). A WebSocket upgrade is a GET and can do everything.
-func (v views) safe() bool {
-	safe := true
-	v.each(func(r *http.Request) bool {
-		switch r.Method {
-		case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-			safe = !isUpgrade(r)
-		default:
-			safe = false
-		}
-		return safe
-	})
-	return safe
-}
-
-// isExtendedConnect reports a WebSocket over HTTP/2 (RFC 8441) or HTTP/3
-// (RFC 9220), by the same signs as Caddy's reverse_proxy.
-func isExtendedConnect(r *http.Request) bool {
-	if r.Method != http.MethodConnect {
-		return false
-	}
-	return r.ProtoMajor == 2 && r.Header.Get(":protocol") == "websocket" ||
-		r.ProtoMajor == 3 && r.Proto == "websocket"
-}
-
-// isUpgrade reports a request that leaves HTTP behind when it succeeds.
-func isUpgrade(r *http.Request) bool {
-	return isExtendedConnect(r) || r.Header.Get("Upgrade") != ""
-}
-
-// asUpgradedGet shows an extended CONNECT to the rules as what it replaces.
-func asUpgradedGet(r *http.Request) *http.Request {
-	get := r.WithContext(r.Context())
-	get.Method = http.MethodGet
-	get.Header = r.Header.Clone()
-	get.Header.Set("Connection", "Upgrade")
-	get.Header.Set("Upgrade", "websocket")
-	return withOwnPlaceholders(get, r)
 }
 
 // pathReading refuses what a matcher and an upstream would read differently.
@@ -169,6 +57,8 @@ func (p pathReading) check(v views) *refusal {
 		// Methods are case-sensitive (RFC 9110, section 9.1), and many upstreams
 		// fold them all the same.
 		return refused(codeRequestAmbiguous, "method with lower-case letters")
+	case v.ambiguous != "":
+		return refused(codeRequestAmbiguous, v.ambiguous)
 	}
 	var no *refusal
 	v.each(func(r *http.Request) bool {

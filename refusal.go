@@ -17,6 +17,7 @@ const (
 	codeTokenInvalid         code = "token_invalid"
 	codeTokenExpired         code = "token_expired"
 	codeTokenNotYetValid     code = "token_not_yet_valid" //nolint:gosec // G101: a code, not a credential
+	codeStepUpRequired       code = "step_up_required"
 	codeRoleMissing          code = "role_missing"
 	codeClaimMissing         code = "claim_missing"
 	codeScopeMissing         code = "scope_missing"
@@ -61,6 +62,8 @@ func (c code) effect() effect {
 		return effect{401, true, invalidToken, "The access token expired", zapcore.InfoLevel}
 	case codeTokenNotYetValid:
 		return effect{401, true, invalidToken, "The access token is not valid yet", zapcore.InfoLevel}
+	case codeStepUpRequired:
+		return effect{401, true, "insufficient_user_authentication", "A more recent or a stronger sign-in is required", zapcore.InfoLevel}
 	case codeScopeMissing:
 		return effect{status: 403, oauthError: "insufficient_scope", oauthText: "The access token lacks a required scope", level: zapcore.InfoLevel}
 	case codeRoleMissing, codeClaimMissing, codeAddressDenied, codePathDenied, codeOriginDenied:
@@ -82,8 +85,8 @@ func (c code) effect() effect {
 // itself: judge returns the visitor beside it.
 type refusal struct {
 	code code
-	// rule is the file:line of the rule that refused, empty where none did.
-	rule string
+	// rule is the rule that refused, empty where none did.
+	rule ruleID
 	// cause is the exact reason. It is for logs only.
 	cause string
 	err   error
@@ -92,6 +95,11 @@ type refusal struct {
 	// lacks names what is missing, by the catalogue's parameter names.
 	lacks      map[string]string
 	retryAfter time.Duration
+	// maxAge and acr say what a new sign-in must be (RFC 9470).
+	maxAge time.Duration
+	acr    []string
+	// hiddenBy is a rule that wants the refusal told as if there were nothing.
+	hiddenBy *requirement
 	// visitor is who met something hidden; error routes may greet them.
 	visitor *identity
 }

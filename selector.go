@@ -1,0 +1,139 @@
+package gatehouse
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// Selector says which requests a rule speaks of: those with one of the methods,
+// and one of the paths or matchers.
+type Selector struct {
+	// HTTP methods; GET covers HEAD and OPTIONS. Default: all.
+	Methods []string `json:"methods,omitempty"`
+
+	// Paths, as in Caddy's `path` matcher but without placeholders. `/admin/*`
+	// covers `/admin` too, and `/users` covers `/users/`. Default: all.
+	Paths []string `json:"paths,omitempty"`
+
+	// Matcher sets, any of which may match in place of a path.
+	MatchersRaw caddyhttp.RawMatcherSets `json:"matchers,omitempty" caddy:"namespace=http.matchers"`
+}
+
+// selector is a compiled Selector.
+type selector struct {
+	methods map[string]bool // nil: all
+	paths   caddyhttp.MatchPath
+	sets    caddyhttp.MatcherSets
+}
+
+func (s *Selector) empty() bool { return len(s.Paths) == 0 && len(s.MatchersRaw) == 0 }
+
+func (s *Selector) check(option string, allowStar bool) error {
+	for _, m := range s.Methods {
+		if !isMethod(m) {
+			return fmt.Errorf("%s: found method %q; expected one in capitals, such as POST", option, m)
+		}
+	}
+	for _, p := range s.Paths {
+		if err := checkPathPattern(option, p, allowStar); err != nil {
+			return err
+		}
+	}
+	return checkMatcherSets(option, s.MatchersRaw)
+}
+
+// checkMatcherSets refuses sets without a matcher: Caddy takes them for a match
+// of everything.
+func checkMatcherSets(option string, sets caddyhttp.RawMatcherSets) error {
+	for _, set := range sets {
+		if len(set) == 0 {
+			return fmt.Errorf("%s: found a matcher with nothing in it, which would match every request; expected at least one matcher", option)
+		}
+		for name, raw := range set {
+			if err := checkMatcher(option, name, raw); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkMatcher refuses a matcher that holds nothing, and so matches nothing: a
+// deny of it would never apply.
+func checkMatcher(option, name string, raw json.RawMessage) error {
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil {
+		return fmt.Errorf("%s: matcher %s: %w", option, name, err)
+	}
+	switch text := compact.String(); {
+	case text == "null", text == "[]", text == "{}" && (name == "header" || name == "query"):
+		return fmt.Errorf("%s: matcher %s has nothing in it; expected something to match", option, name)
+	case name == "gatehouse", name == "expression" && strings.Contains(text, "gatehouse("):
+		return fmt.Errorf("%s: found the gatehouse matcher, which asks what this gate is about to decide; expected `when <kind> <value>...` or a kind line", option)
+	case name == "not":
+		var sets caddyhttp.RawMatcherSets
+		if err := json.Unmarshal(raw, &sets); err != nil {
+			return fmt.Errorf("%s: matcher not: %w", option, err)
+		}
+		return checkMatcherSets(option+": not", sets)
+	}
+	return nil
+}
+
+func isMethod(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool { return (c < 'A' || c > 'Z') && c != '-' && c != '_' })
+}
+
+func (s *Selector) compile(ctx caddy.Context) (selector, error) {
+	var out selector
+	if len(s.Methods) > 0 {
+		out.methods = setOf(s.Methods)
+		if out.methods[http.MethodGet] {
+			out.methods[http.MethodHead] = true
+		}
+	}
+	if len(s.Paths) > 0 {
+		out.paths = pathMatcher(s.Paths)
+	}
+	sets, err := loadMatchers(ctx, s, "MatchersRaw", s.MatchersRaw)
+	out.sets = sets
+	return out, err
+}
+
+func loadMatchers(ctx caddy.Context, owner any, field string, raw caddyhttp.RawMatcherSets) (caddyhttp.MatcherSets, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	mods, err := ctx.LoadModule(owner, field)
+	if err != nil {
+		return nil, fmt.Errorf("loading matchers: %w", err)
+	}
+	var sets caddyhttp.MatcherSets
+	if err := sets.FromInterface(mods); err != nil {
+		return nil, err
+	}
+	return sets, nil
+}
+
+// matches evaluates the whole selector on one view of the request.
+func (s *selector) matches(r *http.Request) (bool, error) {
+	if s.methods != nil && !s.methods[r.Method] && (r.Method != http.MethodOptions || !s.methods[http.MethodGet]) {
+		return false, nil
+	}
+	if s.paths == nil && s.sets == nil {
+		return true, nil
+	}
+	if s.paths != nil && s.paths.Match(r) {
+		return true, nil
+	}
+	if s.sets == nil {
+		return false, nil
+	}
+	return s.sets.AnyMatchWithError(r)
+}
