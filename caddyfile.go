@@ -91,6 +91,13 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		challenge {
 //			realm <text>
 //		}
+//		cors {
+//			origins <origin>...
+//			methods <METHOD>...
+//			headers <name>...
+//			credentials
+//			max_age <duration>
+//		}
 //		identity_headers {
 //			<name> id|roles|scopes|issuer
 //			<name> claim <claim>
@@ -121,6 +128,7 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"brand":            {g.parseBrand, many},
 		"pages":            {g.parsePages, once},
 		"challenge":        {g.parseChallenge, once},
+		"cors":             {g.parseCORS, once},
 		"identity_headers": {g.parseIdentityHeaders, once},
 		"strip_token":      {given(&g.StripToken), once},
 	})

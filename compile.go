@@ -38,6 +38,9 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 	if out.rules, err = g.compileRules(ctx, app); err != nil {
 		return nil, err
 	}
+	if out.cors, err = g.CORS.compile(); err != nil {
+		return nil, err
+	}
 	out.paths = newPathReading(g.AmbiguousPaths)
 	if out.headers, err = newHeaderPlan(g.IdentityHeaders, log); err != nil {
 		return nil, err
@@ -46,6 +49,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
+	out.teller.cors = out.cors
 	g.warn(log)
 	return out, nil
 }

@@ -25,6 +25,7 @@ type teller struct {
 	pages   *page.Pages
 	detail  string
 	queries []string // parameters that carry tokens
+	cors    *crossOrigin
 	now     func() time.Time
 
 	challenge string // the challenge where no credential came
@@ -67,6 +68,7 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 
 	kind := page.Choose(r.Header, isUpgrade(r), page.Auto)
 	if no.code == codeHidden && kind != page.GRPC {
+		t.cors.allow(w.Header(), r) // as for all that passes
 		return notFound(w, r, id)
 	}
 	t.write(w, r, no, id, kind)
@@ -92,7 +94,7 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 	lang := t.pages.Language(r.Header.Get("Accept-Language"))
 
 	h := w.Header()
-	t.setHeaders(h, no, effect)
+	t.setHeaders(h, r, no, effect)
 	if kind == page.GRPC {
 		writeGRPC(w, no, effect)
 		return
@@ -131,12 +133,13 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 
 // setHeaders sets what every refusal carries, and removes what earlier
 // handlers meant for a response of their own.
-func (t *teller) setHeaders(h http.Header, no *refusal, e effect) {
+func (t *teller) setHeaders(h http.Header, r *http.Request, no *refusal, e effect) {
 	for _, name := range []string{"Etag", "Last-Modified", "Content-Encoding", "Expires", "Www-Authenticate", "Retry-After", "Location"} {
 		h.Del(name)
 	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", varyOn)
+	t.cors.tellRefusal(h, r, no.code)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Robots-Tag", "noindex, nofollow")

@@ -13,13 +13,13 @@ const maxNeighbours = 16
 
 // hide answers what this visitor would get for a path that nobody listed: the
 // refusal of such a path, or, where it would pass, the site's own 404.
-func (g *gate) hide(r *http.Request, rule ruleID, cause string) *refusal {
+func (g *gate) hide(r *http.Request, rule ruleID, cause string) (admission, *refusal) {
 	neighbour := g.neighbour(r)
 	let, no := g.judgeListed(neighbour.served, neighbour, g.visitor(r), true)
-	if no != nil {
-		return no
+	if no != nil || let.preflight && g.cors != nil {
+		return let, no // a preflight is answered without a look at the path
 	}
-	return &refusal{code: codeHidden, rule: rule, cause: cause, visitor: let.identity}
+	return admission{}, &refusal{code: codeHidden, rule: rule, cause: cause, visitor: let.identity}
 }
 
 // neighbour is the request for the nearest path that does not exist and is not

@@ -94,6 +94,10 @@ type Gatehouse struct {
 	// What 401 answers say in WWW-Authenticate.
 	Challenge *Challenge `json:"challenge,omitempty"`
 
+	// Which other sites' scripts may read what is answered here. Default: that
+	// is left to the upstream.
+	CORS *CORS `json:"cors,omitempty"`
+
 	// Headers that tell the upstream who is asking.
 	IdentityHeaders []*IdentityHeader `json:"identity_headers,omitempty"`
 
@@ -146,14 +150,21 @@ type gate struct {
 	paths   pathReading
 	headers headerPlan
 	teller  *teller
+	cors    *crossOrigin // nil: no cors
 	strip   bool
 }
 
 // ServeHTTP lets r pass to next, or answers it.
 func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if no := g.gate.decide(r); no != nil {
+	let, no := g.gate.decide(r)
+	if no != nil {
 		return g.gate.teller.refuse(w, r, no)
 	}
+	if let.preflight && g.gate.cors != nil {
+		g.gate.cors.answerPreflight(w, r)
+		return nil
+	}
+	g.gate.cors.allow(w.Header(), r)
 	err := next.ServeHTTP(w, r)
 	if g.gate.rules.hides && isNotFound(err) {
 		// What is hidden and what is missing must look alike.
@@ -165,7 +176,7 @@ func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 // decide judges the request, and readies one that goes on. A panic in the gate's
 // own work is a refusal; the next handler runs outside of it, since
 // reverse_proxy panics on purpose.
-func (g *gate) decide(r *http.Request) (no *refusal) {
+func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 	defer func() {
 		if p := recover(); p != nil {
 			no = refused(codeInternalError, fmt.Sprintf("panic: %v", p))
@@ -173,20 +184,21 @@ func (g *gate) decide(r *http.Request) (no *refusal) {
 		}
 	}()
 	g.headers.strip(r)
-	let, no := g.judge(r, newViews(r))
+	let, no = g.judge(r, newViews(r))
 	switch {
 	case no == nil:
 		g.prepare(r, let.identity)
 	case no.code == codeHidden:
 		g.prepare(r, no.visitor) // the site's own 404 may greet them
 	}
-	return no
+	return let, no
 }
 
 // admission is a request that passes.
 type admission struct {
-	identity *identity // nil: anonymous
-	open     bool      // a public rule or a preflight: no credential was needed
+	identity  *identity // nil: anonymous
+	open      bool      // a public rule or a preflight: no credential was needed
+	preflight bool
 }
 
 // judge goes through the questions in the one order that fixes the status.
@@ -200,11 +212,11 @@ func (g *gate) judge(r *http.Request, v views) (admission, *refusal) {
 		return admission{}, no
 	}
 	if hidden != nil {
-		return admission{}, g.hide(r, hidden.ruleID, "hide")
+		return g.hide(r, hidden.ruleID, "hide")
 	}
 	let, no := g.judgeListed(r, v, who, false)
 	if no != nil && no.hiddenBy != nil {
-		return admission{}, g.hide(r, no.hiddenBy.ruleID, no.cause)
+		return g.hide(r, no.hiddenBy.ruleID, no.cause)
 	}
 	if no == nil && len(g.rules.observed) > 0 {
 		g.watch(r, v, let)
@@ -237,7 +249,10 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 		return admission{}, refused(codeTooEarly, "early data can be replayed, and its address is not proven")
 	}
 	if g.isPreflight(r, v) {
-		return admission{open: true}, nil
+		if g.cors != nil && g.cors.origin(r) == "" {
+			return admission{}, refused(codeOriginDenied, "preflight from an origin that is not listed")
+		}
+		return admission{open: true, preflight: true}, nil
 	}
 	public, no := g.rules.opens(v)
 	if no != nil {
@@ -250,13 +265,13 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 	if no != nil {
 		return admission{}, no
 	}
-	return admission{who.identity, public}, nil
+	return admission{identity: who.identity, open: public}, nil
 }
 
 // judgeVisitor is the part that needs a credential.
 func (g *gate) judgeVisitor(r *http.Request, v views, public bool) (*identity, *refusal) {
 	cred, no := g.authn.sources.find(r)
-	if no == nil && cred.from == fromCookie && !v.safe() {
+	if no == nil && cred.from == fromCookie && !v.safe() && !g.cors.trusts(r) {
 		no = checkOrigin(r)
 	}
 	switch {
