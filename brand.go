@@ -259,11 +259,7 @@ func (g *Gatehouse) compileTeller(log *zap.Logger, sources tokenSources) (*telle
 	if err := (&Challenge{Realm: realm}).check(); err != nil {
 		return nil, err
 	}
-	templates, err := fs.Sub(embedded, "templates")
-	if err != nil {
-		return nil, err
-	}
-	opts := page.Options{Templates: templates, Language: "en"}
+	opts := page.Options{Language: "en"}
 	if g.Challenge != nil {
 		opts.Realm = realm // stands in for a brand's name, if the operator chose it
 	}
@@ -283,7 +279,15 @@ func (g *Gatehouse) compileTeller(log *zap.Logger, sources tokenSources) (*telle
 		}
 		opts.Brands = append(opts.Brands, compiled)
 	}
-	pages, err := page.New(opts)
+	templates, err := fs.Sub(embedded, "templates")
+	if err != nil {
+		return nil, err
+	}
+	library, err := page.Load(page.Sources{Builtin: templates})
+	if err != nil {
+		return nil, err
+	}
+	pages, err := library.Pages(opts)
 	if err != nil {
 		return nil, err
 	}
