@@ -45,3 +45,17 @@ func BenchmarkReturnTo(b *testing.B) {
 		ReturnTo("GET", "/domains/example.com/dns?tab=records&page=2", nil)
 	}
 }
+
+// BenchmarkCopy is what copying the bytes of such a page takes.
+func BenchmarkCopy(b *testing.B) {
+	p := newPages(b, Options{Brands: []Brand{acme()}})
+	page, _, err := p.Render(nil, HTML, "en", "panel.example.com", sample(401, "token_expired"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]byte, 0, 32<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = append(buf[:0], page...)
+	}
+}

@@ -108,6 +108,7 @@ type locale struct {
 type words struct {
 	title, heading, detail string
 	named                  sentence
+	number                 int // of the code, above 0
 }
 
 // plain is a sentence without parameters, "" where there is none.
@@ -200,8 +201,8 @@ func newLocale(tag string, texts, english map[string]sentence) *locale {
 	merged := maps.Clone(english)
 	maps.Copy(merged, texts)
 	l := &locale{tag: tag, dir: direction(tag), texts: merged, codes: map[string]words{}}
-	for _, code := range codesOf(english) {
-		var w words
+	for i, code := range codesOf(english) {
+		w := words{number: i + 1}
 		w.title, _ = merged[code+".title"].fill(nil)
 		w.heading, _ = merged[code+".heading"].fill(nil)
 		w.detail, _ = merged[code+".detail"].fill(nil)

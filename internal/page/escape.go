@@ -1,7 +1,5 @@
 package page
 
-import "unicode/utf8"
-
 // escaping is what a place on a page asks of a value. Which one it is comes
 // from html/template itself: it is found by what it made of a probe.
 type escaping uint8
@@ -45,6 +43,22 @@ func (e escaping) append(dst []byte, s slot, v actual) []byte {
 	}
 }
 
+// appendStamp writes a time for people, or for the datetime attribute
+// (RFC 3339).
+func (e escaping) appendStamp(dst, stamp []byte, s slot) []byte {
+	const date = len("2006-01-02")
+	switch {
+	case s == slotISOTime && e == inHTML:
+		return append(append(append(append(dst, stamp[:date]...), 'T'), stamp[date+1:]...), 'Z')
+	case s == slotISOTime:
+		return e.escape(dst, string(stamp[:date])+"T"+string(stamp[date+1:])+"Z")
+	case e == inHTML:
+		return append(append(dst, stamp...), " UTC"...)
+	default:
+		return e.escape(dst, string(stamp)+" UTC")
+	}
+}
+
 func (e escaping) escape(dst []byte, s string) []byte {
 	switch e {
 	case inLink:
@@ -63,34 +77,40 @@ func (e escaping) escape(dst []byte, s string) []byte {
 func appendHTML(dst []byte, s string) []byte {
 	start := 0
 	for i := range len(s) {
-		var code string
-		switch s[i] {
-		case 0:
-			code = "\uFFFD"
-		case '"':
-			code = "&#34;"
-		case '&':
-			code = "&amp;"
-		case '\'':
-			code = "&#39;"
-		case '+':
-			code = "&#43;"
-		case '<':
-			code = "&lt;"
-		case '>':
-			code = "&gt;"
-		case '{':
-			code = "&#123;"
-		case '}':
-			code = "&#125;"
-		default:
+		if !special[s[i]] {
 			continue
 		}
-		dst = append(append(dst, s[start:i]...), code...)
+		dst = append(append(dst, s[start:i]...), reference(s[i])...)
 		start = i + 1
 	}
 	return append(dst, s[start:]...)
 }
+
+func reference(c byte) string {
+	switch c {
+	case '"':
+		return "&#34;"
+	case '&':
+		return "&amp;"
+	case '\'':
+		return "&#39;"
+	case '+':
+		return "&#43;"
+	case '<':
+		return "&lt;"
+	case '>':
+		return "&gt;"
+	case '{':
+		return "&#123;"
+	case '}':
+		return "&#125;"
+	default:
+		return "\uFFFD" // NUL
+	}
+}
+
+// special are the bytes that appendHTML replaces.
+var special = [256]bool{0: true, '"': true, '&': true, '\'': true, '+': true, '<': true, '>': true, '{': true, '}': true}
 
 // appendLink normalises a part of a URL and escapes it for an attribute, as
 // html/template does: what has a meaning in URLs stays, as does an escape.
@@ -104,7 +124,7 @@ func appendLink(dst []byte, s string) []byte {
 			dst = append(dst, "&#43;"...)
 		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
 			dst = append(dst, c)
-		case c < utf8.RuneSelf && linkSafe[c]:
+		case linkSafe[c]:
 			dst = append(dst, c)
 		default:
 			dst = append(dst, '%', hex[c>>4], hex[c&15])
@@ -117,10 +137,17 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'
 }
 
-// linkSafe are the bytes that stand for themselves in a link.
-var linkSafe = func() (t [utf8.RuneSelf]bool) {
-	for _, c := range "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!#$*,/:;=?@[]" {
+// linkSafe are the bytes that stand for themselves in a link, unreserved those
+// that do so anywhere in a URL (RFC 3986 section 2.3).
+var (
+	linkSafe   = setOf("-._~!#$*,/:;=?@[]")
+	unreserved = setOf("-._~")
+)
+
+// setOf holds letters, digits and the bytes given.
+func setOf(more string) (t [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" + more) {
 		t[c] = true
 	}
 	return t
-}()
+}

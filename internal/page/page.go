@@ -104,7 +104,7 @@ func (l *locale) say(r *Refusal) said {
 
 // clean makes one line of a text and takes out what could turn it around.
 func clean(s string) string {
-	if strings.IndexFunc(s, isHidden) < 0 {
+	if isPlain(s) || strings.IndexFunc(s, isHidden) < 0 {
 		return s
 	}
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
@@ -116,4 +116,14 @@ func clean(s string) string {
 		}
 		return r
 	}, s))
+}
+
+// isPlain reports printable ASCII, which is what most values are.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

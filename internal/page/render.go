@@ -147,7 +147,8 @@ func (p *Pages) text(dst []byte, l *locale, r *Refusal) []byte {
 	dst = append(appendPlain(dst, s.title), '\n')
 	dst = append(appendPlain(dst, s.detail), '\n')
 	if key := retryOf(r).key(); key != "" {
-		dst = append(appendPlain(dst, l.texts[key].fillWith(actual{r, l})), '\n')
+		when := *r
+		dst = append(appendPlain(dst, l.texts[key].fillWith(actual{&when, l})), '\n')
 	}
 	if r.RequestID != "" {
 		for i, part := range l.texts["request_id_line"].parts {
@@ -176,14 +177,14 @@ func (p *Pages) line(dst []byte, l *locale, r *Refusal) []byte {
 // appendPlain turns braces into parentheses. Plain text has no way to escape
 // them, and a templates handler around us executes text/plain too.
 func appendPlain(dst []byte, s string) []byte {
-	for i := range len(s) {
-		switch c := s[i]; c {
+	at := len(dst)
+	dst = append(dst, s...)
+	for i, c := range dst[at:] {
+		switch c {
 		case '{':
-			dst = append(dst, '(')
+			dst[at+i] = '('
 		case '}':
-			dst = append(dst, ')')
-		default:
-			dst = append(dst, c)
+			dst[at+i] = ')'
 		}
 	}
 	return dst

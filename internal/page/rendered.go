@@ -25,9 +25,7 @@ type rendered struct {
 type pageKey struct {
 	brand  *brand
 	locale *locale
-	code   string // one that the catalogue knows
-	status int
-	shape  shape
+	kind   uint64 // number of the code, status and shape
 }
 
 // sheet is a rendered page. Without pieces it cannot be prepared, and is
@@ -76,28 +74,39 @@ func (i *interned) get(s string) string {
 }
 
 func (p *Pages) html(dst []byte, b *brand, l *locale, r *Refusal) ([]byte, string) {
-	key := pageKey{b, l, r.Code, r.Status, shapeOf(l, r)}
-	known := l.codes[r.Code].title != ""
-	if !known {
-		return p.execute(dst, &key, r, &sheet{})
+	shape := shapeOf(l, r)
+	number := l.codes[r.Code].number
+	if number == 0 { // other codes share words, and may be many
+		return p.execute(dst, b, l, *r, shape, &sheet{})
 	}
+	key := pageKey{b, l, uint64(number)<<32 | uint64(r.Status)<<16 | uint64(shape.bits())} //nolint:gosec // G115: both are small and above 0
 	s, ok := p.library.rendered.pages.GetIfPresent(key)
 	if !ok {
-		s = p.render(&key, r)
+		s = p.render(b, l, *r, shape)
 		p.library.rendered.pages.Set(key, s)
 	}
 	if s.pieces == nil {
-		return p.execute(dst, &key, r, s)
+		return p.execute(dst, b, l, *r, shape, s)
 	}
 	return s.fill(dst, actual{r, l}), s.csp
 }
 
-// fill copies the page, with the values in its slots.
+// fill copies the page, with the values in its slots. The time stands there
+// twice, and is written once.
 func (s *sheet) fill(dst []byte, v actual) []byte {
+	var buf [32]byte
+	stamp := buf[:0]
 	for i := range s.pieces {
 		piece := &s.pieces[i]
 		dst = append(dst, piece.literal...)
-		if piece.slot != noSlot {
+		switch piece.slot {
+		case noSlot:
+		case slotTime, slotISOTime:
+			if len(stamp) == 0 {
+				stamp = appendTime(stamp, v.Time, ' ')
+			}
+			dst = piece.escape.appendStamp(dst, stamp, piece.slot)
+		default:
 			dst = piece.escape.append(dst, piece.slot, v)
 		}
 	}
@@ -107,13 +116,13 @@ func (s *sheet) fill(dst []byte, v actual) []byte {
 // render prepares the page for a key. It is rendered twice, with different
 // marks in its slots: where the text between the marks differs, a template does
 // more with a value than print it.
-func (p *Pages) render(key *pageKey, r *Refusal) *sheet {
-	s, err := p.prepare(p.library.templates, key, r)
+func (p *Pages) render(b *brand, l *locale, r Refusal, shape shape) *sheet {
+	s, err := prepare(p.library.templates, b, l, &r, shape)
 	if err == nil {
 		return s
 	}
 	p.report(err)
-	if s, err = p.prepare(p.library.builtin, key, r); err == nil {
+	if s, err = prepare(p.library.builtin, b, l, &r, shape); err == nil {
 		s.builtin = true
 		return s
 	}
@@ -122,11 +131,11 @@ func (p *Pages) render(key *pageKey, r *Refusal) *sheet {
 
 const sheetOverhead = 256
 
-func (p *Pages) prepare(t *templates, key *pageKey, r *Refusal) (*sheet, error) {
+func prepare(t *templates, b *brand, l *locale, r *Refusal, shape shape) (*sheet, error) {
 	var pieces [2][]piece
 	s := &sheet{weight: sheetOverhead}
 	for i, m := range []marks{"k", "mm"} {
-		out, err := t.execute(key.brand, key.locale, r, key.shape, m)
+		out, err := t.execute(b, l, r, shape, m)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +143,7 @@ func (p *Pages) prepare(t *templates, key *pageKey, r *Refusal) (*sheet, error) 
 		if err := t.check(r, body); err != nil {
 			return nil, err
 		}
-		s.csp = key.brand.kept.get(policy(styles, key.brand.ancestors))
+		s.csp = b.kept.get(policy(styles, b.ancestors))
 		if pieces[i] = m.split(body); pieces[i] == nil {
 			return s, nil
 		}
@@ -142,9 +151,9 @@ func (p *Pages) prepare(t *templates, key *pageKey, r *Refusal) (*sheet, error) 
 	if !slices.Equal(pieces[0], pieces[1]) {
 		return s, nil
 	}
-	s.pieces = key.brand.share(pieces[0])
+	s.pieces = b.share(pieces[0])
 	for i := range s.pieces {
-		if !key.brand.isShared(s.pieces[i].literal) {
+		if !b.isShared(s.pieces[i].literal) {
 			s.weight += uint32(len(s.pieces[i].literal)) //nolint:gosec // G115: a page
 		}
 		s.weight += 40
@@ -191,27 +200,27 @@ func longPart(s, logo string) (from, to int) {
 }
 
 // execute renders a page for one request alone.
-func (p *Pages) execute(dst []byte, key *pageKey, r *Refusal, s *sheet) ([]byte, string) {
-	v := actual{r, key.locale}
+func (p *Pages) execute(dst []byte, b *brand, l *locale, r Refusal, shape shape, s *sheet) ([]byte, string) {
+	v := actual{&r, l}
 	if !s.builtin {
-		out, err := p.library.templates.execute(key.brand, key.locale, r, key.shape, v)
+		out, err := p.library.templates.execute(b, l, &r, shape, v)
 		if err == nil {
-			return p.guarded(dst, key, out)
+			return guarded(dst, b, out)
 		}
 		if !s.told.Swap(true) {
 			p.report(err)
 		}
 	}
-	out, err := p.library.builtin.execute(key.brand, key.locale, r, key.shape, v)
+	out, err := p.library.builtin.execute(b, l, &r, shape, v)
 	if err != nil {
-		out = plainPage(key.locale, r)
+		out = plainPage(l, &r)
 	}
-	return p.guarded(dst, key, out)
+	return guarded(dst, b, out)
 }
 
-func (p *Pages) guarded(dst []byte, key *pageKey, page []byte) ([]byte, string) {
+func guarded(dst []byte, b *brand, page []byte) ([]byte, string) {
 	out, styles := guard(dst, page)
-	return out, policy(styles, key.brand.ancestors)
+	return out, policy(styles, b.ancestors)
 }
 
 // marks are values by which slots are found in a rendered page: a mark that no

@@ -25,6 +25,17 @@ const (
 	ownWords
 )
 
+// bits packs a shape.
+func (s shape) bits() uint16 {
+	n := uint16(s.detail) | uint16(s.retry)<<2
+	for i, set := range [...]bool{s.requestID, s.time, s.address, s.link, s.unsaved, s.returned, s.maxAge, s.acr} {
+		if set {
+			n |= 1 << (5 + i)
+		}
+	}
+	return n
+}
+
 type retryKind uint8
 
 const (

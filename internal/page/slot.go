@@ -87,10 +87,9 @@ func (a actual) get(s slot) string {
 // of URLs are percent-encoded.
 func (a actual) append(dst []byte, s slot) []byte {
 	switch s {
-	case slotTime:
-		return append(appendTime(dst, a.Time, ' '), " UTC"...)
-	case slotISOTime:
-		return append(appendTime(dst, a.Time, 'T'), 'Z')
+	case slotTime, slotISOTime:
+		var buf [32]byte
+		return inHTML.appendStamp(dst, appendTime(buf[:0], a.Time, ' '), s)
 	case slotRetryTime:
 		return a.appendRetryTime(dst)
 	case slotRetryMinutes:
