@@ -3,16 +3,19 @@ package gatehouse
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/caddy-gatehouse/gatehouse/internal/keyset"
+	"github.com/caddy-gatehouse/gatehouse/internal/page"
 )
 
 // App is what the gates of one configuration share, and what must start and
-// stop with it: key sets that are fetched, and the built-in issuer's key. It is
+// stop with it: key sets that are fetched, the built-in issuer's key, and the
+// pages of refusals. It is
 // loaded by the first gate and needs no configuration of its own.
 type App struct {
 	log     *zap.Logger
@@ -21,6 +24,9 @@ type App struct {
 	acquired []poolKey
 	remotes  []*keyset.Remote
 	builtin  *internalKey
+
+	libraries map[page.Sources]*page.Library
+	buffers   *sync.Pool // of *[]byte, for bodies
 
 	stop context.CancelFunc
 }
@@ -37,6 +43,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
 	a.storage = ctx.Storage()
+	a.buffers = new(sync.Pool)
 	return nil
 }
 
@@ -100,6 +107,24 @@ func (a *App) internal() *internalKey {
 		a.builtin = newInternalKey()
 	}
 	return a.builtin
+}
+
+// pages returns the templates and catalogues from these folders, which gates
+// share: a thousand sites read and try them out once.
+func (a *App) pages(from page.Sources) (*page.Library, error) {
+	key := page.Sources{Templates: from.Templates, Locales: from.Locales}
+	if library, ok := a.libraries[key]; ok {
+		return library, nil
+	}
+	library, err := page.Load(from)
+	if err != nil {
+		return nil, err
+	}
+	if a.libraries == nil {
+		a.libraries = map[page.Sources]*page.Library{}
+	}
+	a.libraries[key] = library
+	return library, nil
 }
 
 func (a *App) warn(message, file string) {

@@ -77,8 +77,13 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			link           <label> <url>
 //		}
 //		pages {
-//			language <tag>
-//			detail   quiet|role|full
+//			templates       <dir>
+//			locales         <dir>
+//			language        <tag>
+//			format          [<path|@matcher>...] auto|html|problem|json|text
+//			detail          quiet|role|full
+//			problem_base    <url>
+//			frame_ancestors <source>...
 //		}
 //		challenge {
 //			realm <text>
@@ -90,8 +95,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		strip_token
 //	}
 //
-// Only issuer, token, deny, hide, public, require, brand, link and, within
-// require, the kinds can be repeated. Named matchers are resolved by
+// Only issuer, token, deny, hide, public, require, brand, link, format and,
+// within require, the kinds can be repeated. Named matchers are resolved by
 // FinalizeUnmarshalCaddyfile, which must be called after this.
 func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name

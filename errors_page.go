@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -25,6 +26,9 @@ type teller struct {
 	pages   *page.Pages
 	detail  string
 	queries []string // parameters that carry tokens
+	formats formats
+	framed  bool       // some other site may show the pages in a frame
+	buffers *sync.Pool // of *[]byte
 	now     func() time.Time
 
 	challenge string // the challenge where no credential came
@@ -65,7 +69,7 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 	repl.Set("http.gatehouse.request_id", id)
 	t.record(r, no, id)
 
-	kind := page.Choose(r.Header, isUpgrade(r), page.Auto)
+	kind := page.Choose(r.Header, isUpgrade(r), t.formats.find(r))
 	if no.code == codeHidden && kind != page.GRPC {
 		return notFound(w, r, id)
 	}
@@ -98,23 +102,23 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 		return
 	}
 
-	told := page.Refusal{
-		Status: effect.status, Code: string(no.code),
-		Error: effect.oauthError, ErrorDescription: effect.oauthText,
-		RequestID: id, Time: t.now(), RetryAfter: no.retryAfter,
-		Message: no.message, Params: t.tell(no), Method: originalMethod(r),
+	told := t.told(r, no, id, kind)
+	buf, _ := t.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
 	}
-	if kind == page.HTML {
-		told.ReturnTo = page.ReturnTo(originalMethod(r), originalURI(r), t.queries)
-	}
-	body, csp, err := t.pages.Render(nil, kind, lang, r.Host, told)
+	defer t.buffers.Put(buf)
+	body, csp, err := t.pages.Render((*buf)[:0], kind, lang, r.Host, told)
 	if err != nil {
 		t.log.Error("rendering a refusal; it is sent without a body", zap.Error(err))
 		body, csp = nil, ""
 	}
+	*buf = body[:0]
 	if kind == page.HTML {
 		h.Set("Content-Security-Policy", csp)
-		h.Set("X-Frame-Options", "DENY")
+		if !t.framed {
+			h.Set("X-Frame-Options", "DENY")
+		}
 	}
 	h.Del("Content-Type")
 	if contentType := kind.ContentType(); contentType != "" && len(body) > 0 {
@@ -127,6 +131,26 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 		// A client that went away has no use for the error.
 		_, _ = w.Write(body) //nolint:gosec // G705: internal/page escapes all that it reflects, and its tests attack that
 	}
+}
+
+// told is the refusal as the page package is told of it.
+func (t *teller) told(r *http.Request, no *refusal, id string, kind page.Body) page.Refusal {
+	effect := no.code.effect()
+	told := page.Refusal{
+		Status: effect.status, Code: string(no.code),
+		Error: effect.oauthError, ErrorDescription: effect.oauthText,
+		RequestID: id, Time: t.now(), RetryAfter: no.retryAfter,
+		Message: no.message, Params: t.tell(no), Method: originalMethod(r),
+		MaxAge: no.lacks["max_age"], ACRValues: no.lacks["acr_values"],
+	}
+	if kind != page.HTML {
+		return told
+	}
+	told.ReturnTo = page.ReturnTo(originalMethod(r), originalURI(r), t.queries)
+	if addr := clientAddress(r); no.code == codeAddressDenied && addr.IsValid() && told.Params == nil {
+		told.Address = addr.String()
+	}
+	return told
 }
 
 // setHeaders sets what every refusal carries, and removes what earlier

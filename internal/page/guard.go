@@ -77,10 +77,10 @@ func policy(styles []string, ancestors string) string {
 	return b.String()
 }
 
-// checkAncestors takes the sources of CSP's frame-ancestors (Content Security
+// CheckAncestors takes the sources of CSP's frame-ancestors (Content Security
 // Policy Level 3, section 6.4.2): 'self', a scheme, or a host with what may
 // stand around it.
-func checkAncestors(sources []string) error {
+func CheckAncestors(sources []string) error {
 	for _, s := range sources {
 		switch {
 		case s == "'self'":

@@ -89,12 +89,6 @@ func openFolder(option, name string) (folder, error) {
 	return folder{os.DirFS(name), strings.TrimRight(name, "/") + "/"}, nil
 }
 
-// Locales lists the languages there are.
-func (l *Library) Locales() []string { return slices.Clone(l.tags) }
-
-// Codes lists the codes that have words of their own, without the general ones.
-func (l *Library) Codes() []string { return codesOf(l.locales[source].texts) }
-
 // Pages are what one gate tells refusals with.
 func (l *Library) Pages(o Options) (*Pages, error) {
 	p := &Pages{library: l, report: o.Report}
@@ -105,7 +99,7 @@ func (l *Library) Pages(o Options) (*Pages, error) {
 	if p.languages, err = l.languagesFor(o.Language); err != nil {
 		return nil, err
 	}
-	if err = checkAncestors(o.FrameAncestors); err != nil {
+	if err = CheckAncestors(o.FrameAncestors); err != nil {
 		return nil, err
 	}
 	if p.brands, p.warnings, err = l.newBrands(o); err != nil {
@@ -125,7 +119,7 @@ func (l *Library) languagesFor(fallback string) (*languages, error) {
 		fallback = source
 	}
 	if _, ok := l.locales[fallback]; !ok {
-		return nil, fmt.Errorf("language %q: there is no locales/%s.json; known: %s", fallback, fallback, strings.Join(l.tags, ", "))
+		return nil, fmt.Errorf("language %q: there is no locales/%s.json; expected the tag of a catalogue, such as %s", fallback, fallback, source)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -67,6 +67,12 @@ type Pages struct {
 // needed an outline to be seen.
 func (p *Pages) Warnings() []string { return slices.Clone(p.warnings) }
 
+// Locales lists the languages there are.
+func (p *Pages) Locales() []string { return slices.Clone(p.library.tags) }
+
+// Codes lists the codes that have words of their own, and the general ones.
+func (p *Pages) Codes() []string { return codesOf(p.library.locales[source].texts) }
+
 // Language is the locale for an Accept-Language header (RFC 9110 section
 // 12.5.4), the configured one where none fits.
 func (p *Pages) Language(acceptLanguage string) string { return p.languages.find(acceptLanguage) }

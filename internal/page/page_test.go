@@ -300,7 +300,7 @@ func TestOptionErrorsSayWhatWasExpected(t *testing.T) {
 		o    Options
 		want string
 	}{
-		"a language not there":    {Options{Language: "tlh"}, `language "tlh": there is no locales/tlh.json; known: `},
+		"a language not there":    {Options{Language: "tlh"}, `language "tlh": there is no locales/tlh.json; expected the tag of a catalogue`},
 		"a bad problem base":      {Options{ProblemBase: "javascript:x"}, `problem_base "javascript:x": expected https://`},
 		"a bad login":             {Options{Brands: []Brand{{Name: "A", Login: "//evil.example"}}}, `brand "A": login "//evil.example"`},
 		"a logo from outside":     {Options{Brands: []Brand{{Logo: "https://x.example/a.png"}}}, "expected a data: URI"},
