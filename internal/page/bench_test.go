@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/http"
+	"os"
 	"testing"
 )
 
@@ -57,5 +58,26 @@ func BenchmarkCopy(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		buf = append(buf[:0], page...)
+	}
+}
+
+// BenchmarkLoad is what a configuration pays once, BenchmarkPages what each of
+// its gates pays.
+func BenchmarkLoad(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Load(Sources{Builtin: os.DirFS(templatesDir)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkPages(b *testing.B) {
+	l := newPages(b, Options{}).library
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := l.Pages(Options{Brands: []Brand{acme()}}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -272,6 +272,7 @@ func TestTemplateErrorsNameFileAndLine(t *testing.T) {
 	content := func(s string) string { return "{{define \"content\"}}\n\n" + s + "\n{{end}}" }
 	for name, c := range map[string]struct{ file, text, want string }{
 		"a syntax error":                {"403.html", content("{{if}}"), "403.html:3: "},
+		"a comparison with a value":     {"403.html", content(`{{if eq .RequestID "x"}}y{{end}}`), "403.html:3:5: executing \"content\" at <eq .RequestID \"x\">: error calling eq: incompatible types"},
 		"an unknown field":              {"403.html", content("{{.Nothing}}"), "403.html:3:"},
 		"an unknown key":                {"403.html", content(`{{.T "nothing"}}`), `has no key "nothing"`},
 		"a key with parameter":          {"403.html", content(`{{.T "retry_minutes"}}`), "needs parameters"},
