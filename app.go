@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/caddy-gatehouse/gatehouse/internal/keyset"
+	"github.com/caddy-gatehouse/gatehouse/internal/page"
 )
 
 // App is what the gates of one configuration share, and what must start and
-// stop with it: key sets that are fetched, and the built-in issuer's key. It is
+// stop with it: key sets that are fetched, the built-in issuer's key, and the
+// pages of refusals. It is
 // loaded by the first gate and needs no configuration of its own.
 type App struct {
 	log     *zap.Logger
@@ -23,6 +26,9 @@ type App struct {
 	remotes  []*keyset.Remote
 	builtin  *internalKey
 	files    map[string]*addressFile
+
+	libraries map[page.Sources]*page.Library
+	buffers   *sync.Pool // of *[]byte, for bodies
 
 	stop    context.CancelFunc
 	polling chan struct{} // closed when files are no longer looked at
@@ -40,6 +46,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
 	a.storage = ctx.Storage()
+	a.buffers = new(sync.Pool)
 	return nil
 }
 
@@ -133,6 +140,24 @@ func (a *App) addressFile(name string) (*addressFile, error) {
 	}
 	a.files[key] = f
 	return f, nil
+}
+
+// pages returns the templates and catalogues from these folders, which gates
+// share: a thousand sites read and try them out once.
+func (a *App) pages(from page.Sources) (*page.Library, error) {
+	key := page.Sources{Templates: from.Templates, Locales: from.Locales}
+	if library, ok := a.libraries[key]; ok {
+		return library, nil
+	}
+	library, err := page.Load(from)
+	if err != nil {
+		return nil, err
+	}
+	if a.libraries == nil {
+		a.libraries = map[page.Sources]*page.Library{}
+	}
+	a.libraries[key] = library
+	return library, nil
 }
 
 func (a *App) warn(message, file string) {

@@ -85,12 +85,20 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			link           <label> <url>
 //		}
 //		pages {
-//			language <tag>
-//			detail   quiet|role|full
+//			templates       <dir>
+//			locales         <dir>
+//			language        <tag>
+//			format          [<path|@matcher>...] auto|html|problem|json|text
+//			detail          quiet|role|full
+//			problem_base    <url>
+//			frame_ancestors <source>...
 //		}
 //		challenge {
-//			realm <text>
+//			realm             <text>
+//			forbidden         off|scope
+//			resource_metadata <url>
 //		}
+//		profile default|rfc
 //		cors {
 //			origins <origin>...
 //			methods <METHOD>...
@@ -105,8 +113,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		strip_token
 //	}
 //
-// Only issuer, token, role_order, deny, hide, public, require, brand, link and,
-// within require, when, any and the kinds can be repeated. Named matchers are resolved by
+// Only issuer, token, role_order, deny, hide, public, require, brand, link, format
+// and, within require, when, any and the kinds can be repeated. Named matchers are resolved by
 // FinalizeUnmarshalCaddyfile, which must be called after this.
 func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -128,6 +136,7 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"brand":            {g.parseBrand, many},
 		"pages":            {g.parsePages, once},
 		"challenge":        {g.parseChallenge, once},
+		"profile":          {checked(text(&g.Profile, "default|rfc"), g.checkProfile), once},
 		"cors":             {g.parseCORS, once},
 		"identity_headers": {g.parseIdentityHeaders, once},
 		"strip_token":      {given(&g.StripToken), once},

@@ -45,7 +45,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 	if out.headers, err = newHeaderPlan(g.IdentityHeaders, log); err != nil {
 		return nil, err
 	}
-	out.teller, err = g.compileTeller(log, out.authn.sources)
+	out.teller, err = g.compileTeller(ctx, app, out.authn.sources)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -26,15 +27,16 @@ type teller struct {
 	detail  string
 	queries []string // parameters that carry tokens
 	cors    *crossOrigin
+	formats formats
+	framed  bool       // some other site may show the pages in a frame
+	buffers *sync.Pool // of *[]byte
 	now     func() time.Time
 
-	challenge string // the challenge where no credential came
+	challenge challenger
 }
 
-func newTeller(log *zap.Logger, pages *page.Pages, realm, detail string, sources tokenSources) *teller {
-	t := &teller{log: log, pages: pages, detail: detail, now: time.Now}
-	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm)
-	t.challenge = `Bearer realm="` + quoted + `"`
+func newTeller(log *zap.Logger, pages *page.Pages, challenge challenger, detail string, sources tokenSources) *teller {
+	t := &teller{log: log, pages: pages, challenge: challenge, detail: detail, now: time.Now}
 	for i := range sources {
 		if sources[i].From == fromQuery {
 			t.queries = append(t.queries, sources[i].Name)
@@ -66,7 +68,7 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 	repl.Set("http.gatehouse.request_id", id)
 	t.record(r, no, id)
 
-	kind := page.Choose(r.Header, isUpgrade(r), page.Auto)
+	kind := page.Choose(r.Header, isUpgrade(r), t.formats.find(r))
 	if no.code == codeHidden && kind != page.GRPC {
 		t.cors.allow(w.Header(), r) // as for all that passes
 		return notFound(w, r, id)
@@ -90,7 +92,7 @@ func notFound(w http.ResponseWriter, r *http.Request, id string) error {
 
 // write sends headers and body.
 func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id string, kind page.Body) {
-	effect := no.code.effect()
+	effect := t.challenge.effect(no.code)
 	lang := t.pages.Language(r.Header.Get("Accept-Language"))
 
 	h := w.Header()
@@ -100,23 +102,23 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 		return
 	}
 
-	told := page.Refusal{
-		Status: effect.status, Code: string(no.code),
-		Error: effect.oauthError, ErrorDescription: effect.oauthText,
-		RequestID: id, Time: t.now(), RetryAfter: no.retryAfter,
-		Message: no.message, Params: t.tell(no), Method: originalMethod(r),
+	told := t.told(r, no, id, kind)
+	buf, _ := t.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
 	}
-	if kind == page.HTML {
-		told.ReturnTo = page.ReturnTo(originalMethod(r), originalURI(r), t.queries)
-	}
-	body, csp, err := t.pages.Render(nil, kind, lang, r.Host, told)
+	defer t.buffers.Put(buf)
+	body, csp, err := t.pages.Render((*buf)[:0], kind, lang, r.Host, told)
 	if err != nil {
 		t.log.Error("rendering a refusal; it is sent without a body", zap.Error(err))
 		body, csp = nil, ""
 	}
+	*buf = body[:0]
 	if kind == page.HTML {
 		h.Set("Content-Security-Policy", csp)
-		h.Set("X-Frame-Options", "DENY")
+		if !t.framed {
+			h.Set("X-Frame-Options", "DENY")
+		}
 	}
 	h.Del("Content-Type")
 	if contentType := kind.ContentType(); contentType != "" && len(body) > 0 {
@@ -129,6 +131,29 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 		// A client that went away has no use for the error.
 		_, _ = w.Write(body) //nolint:gosec // G705: internal/page escapes all that it reflects, and its tests attack that
 	}
+}
+
+// told is the refusal as the page package is told of it.
+func (t *teller) told(r *http.Request, no *refusal, id string, kind page.Body) page.Refusal {
+	effect := t.challenge.effect(no.code)
+	told := page.Refusal{
+		Status: effect.status, Code: string(no.code),
+		Error: effect.oauthError, ErrorDescription: effect.oauthText,
+		RequestID: id, Time: t.now(), RetryAfter: no.retryAfter,
+		Message: no.message, Params: t.tell(no), Method: originalMethod(r),
+		ACRValues: strings.Join(no.acr, " "),
+	}
+	if no.maxAge > 0 {
+		told.MaxAge = strconv.Itoa(int(no.maxAge / time.Second))
+	}
+	if kind != page.HTML {
+		return told
+	}
+	told.ReturnTo = page.ReturnTo(originalMethod(r), originalURI(r), t.queries)
+	if addr := clientAddress(r); no.code == codeAddressDenied && addr.IsValid() && told.Params == nil {
+		told.Address = addr.String()
+	}
+	return told
 }
 
 // setHeaders sets what every refusal carries, and removes what earlier
@@ -144,26 +169,11 @@ func (t *teller) setHeaders(h http.Header, r *http.Request, no *refusal, e effec
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("X-Robots-Tag", "noindex, nofollow")
 	if e.challenge {
-		h.Set("WWW-Authenticate", t.challengeFor(no, e))
+		h.Set("WWW-Authenticate", t.challenge.header(no, e))
 	}
 	if no.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(seconds(no.retryAfter)))
 	}
-}
-
-func (t *teller) challengeFor(no *refusal, e effect) string {
-	if e.oauthError == "" {
-		return t.challenge
-	}
-	text := t.challenge + `, error="` + e.oauthError + `", error_description="` + e.oauthText + `"`
-	// RFC 9470, section 3: what the new sign-in must be.
-	if no.maxAge > 0 {
-		text += `, max_age="` + strconv.Itoa(int(no.maxAge/time.Second)) + `"`
-	}
-	if len(no.acr) > 0 {
-		text += `, acr_values="` + strings.Join(no.acr, " ") + `"`
-	}
-	return text
 }
 
 // writeGRPC answers in trailers alone: gRPC carries its status there, and HTTP
@@ -191,7 +201,7 @@ func (t *teller) tell(no *refusal) map[string]string {
 // record writes one line for each refusal. No token, cookie, header or query
 // value is in it.
 func (t *teller) record(r *http.Request, no *refusal, id string) {
-	entry := t.log.Check(no.code.effect().level, "refused")
+	entry := t.log.Check(t.challenge.effect(no.code).level, "refused")
 	if entry == nil {
 		return
 	}
@@ -202,7 +212,7 @@ func (t *teller) record(r *http.Request, no *refusal, id string) {
 func (t *teller) fields(r *http.Request, no *refusal) []zap.Field {
 	fields := []zap.Field{
 		zap.String("code", string(no.code)),
-		zap.Int("status", no.code.effect().status),
+		zap.Int("status", t.challenge.effect(no.code).status),
 		zap.String("cause", no.cause),
 		zap.String("rule", no.rule.name),
 		zap.String("source", no.rule.source),

@@ -91,8 +91,13 @@ type Gatehouse struct {
 	// How refusals are worded.
 	Pages *Pages `json:"pages,omitempty"`
 
-	// What 401 answers say in WWW-Authenticate.
+	// What refusals say in WWW-Authenticate.
 	Challenge *Challenge `json:"challenge,omitempty"`
+
+	// `default`, or `rfc`: statuses as the RFCs have them where these are less
+	// kind. A malformed Authorization header is 400 (RFC 6750), and a missing
+	// scope is told in a challenge on the 403.
+	Profile string `json:"profile,omitempty"`
 
 	// Which other sites' scripts may read what is answered here. Default: that
 	// is left to the upstream.

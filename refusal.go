@@ -42,13 +42,15 @@ type effect struct {
 	level                 zapcore.Level
 }
 
+// Error codes of RFC 6750, section 3.1.
+const (
+	invalidToken   = "invalid_token"
+	invalidRequest = "invalid_request"
+)
+
 // effect is the one table from code to answer. What is not in it is our own
 // failure: an unknown code must refuse too.
 func (c code) effect() effect {
-	const (
-		invalidToken   = "invalid_token"
-		invalidRequest = "invalid_request"
-	)
 	switch c {
 	case codeCredentialsMissing:
 		return effect{status: 401, challenge: true, level: zapcore.DebugLevel}

@@ -5,8 +5,12 @@ import (
 	"testing"
 )
 
-func testLanguages() languages {
-	return newLanguages("en", []string{"en", "de", "fr", "pt-BR", "pt", "nb", "he", "id", "zh-Hans", "zh-Hant", "ru", "fil", "es-419"})
+func testLanguages() *languages {
+	l, err := newLanguages("en", []string{"en", "de", "fr", "pt-BR", "pt", "nb", "he", "id", "zh-Hans", "zh-Hant", "ru", "fil", "es-419"})
+	if err != nil {
+		panic(err)
+	}
+	return l
 }
 
 func TestLanguage(t *testing.T) {

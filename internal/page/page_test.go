@@ -20,16 +20,35 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 const templatesDir = "../../templates"
 
+// newPages makes pages of the built-in templates.
 func newPages(t testing.TB, o Options) *Pages {
 	t.Helper()
-	if o.Templates == nil {
-		o.Templates = os.DirFS(templatesDir)
+	return pagesOf(t, Sources{Builtin: os.DirFS(templatesDir)}, o)
+}
+
+func pagesOf(t testing.TB, s Sources, o Options) *Pages {
+	t.Helper()
+	l, err := Load(s)
+	if err != nil {
+		t.Fatal(err)
 	}
-	p, err := New(o)
+	p, err := l.Pages(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// folderOf writes an operator's folder.
+func folderOf(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 func acme() Brand {
@@ -83,7 +102,7 @@ func designCodes() map[string]int {
 		"credentials_missing": 401, "credentials_malformed": 401, "credentials_ambiguous": 400, "token_invalid": 401,
 		"token_expired": 401, "token_not_yet_valid": 401, "role_missing": 403, "claim_missing": 403, "scope_missing": 403,
 		"address_denied": 403, "path_denied": 403, "origin_denied": 403, "request_ambiguous": 400, "too_early": 425,
-		"keys_unavailable": 503, "internal_error": 500,
+		"keys_unavailable": 503, "internal_error": 500, "step_up_required": 401, "locked_out": 403, "throttled": 403,
 	}
 }
 
@@ -94,7 +113,7 @@ func TestEveryCodeHasWordsThatAreKind(t *testing.T) {
 		if _, ok := l.codes[code]; !ok {
 			t.Errorf("%s has no words of its own", code)
 		}
-		w := p.say(l, &Refusal{Status: status, Code: code})
+		w := l.say(&Refusal{Status: status, Code: code})
 		for _, s := range []string{w.title, w.heading, w.detail} {
 			if s == "" {
 				t.Errorf("%s has an empty text", code)
@@ -114,39 +133,68 @@ func TestEveryCodeHasWordsThatAreKind(t *testing.T) {
 	}
 }
 
+// limit is the most characters that a text may have where it stands.
+func limit(key string) int {
+	labels := []string{
+		"sign_in", "sign_in_again", "confirm", "request_access", "other_account", "support", "home", "retry", "next_steps",
+		"request_id", "time", "your_address", "more_links",
+	}
+	switch {
+	case slices.Contains(labels, key):
+		return 40
+	case strings.HasSuffix(key, ".title"), strings.HasSuffix(key, ".heading"), strings.HasSuffix(key, "_hint"):
+		return 70
+	default:
+		return 200
+	}
+}
+
+// Every catalogue that lies in the folder holds every sentence, so that no
+// visitor meets two languages on one page. Parameters are checked by Load.
 func TestCataloguesAreSound(t *testing.T) {
 	files, err := filepath.Glob(templatesDir + "/locales/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no catalogues", err)
 	}
+	newPages(t, Options{})
+	var english map[string]string
+	if err := json.Unmarshal([]byte(readFile(t, templatesDir+"/locales/en.json")), &english); err != nil {
+		t.Fatal(err)
+	}
 	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var texts map[string]string
-		if err := json.Unmarshal(data, &texts); err != nil {
+		if err := json.Unmarshal([]byte(readFile(t, file)), &texts); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		for key, s := range texts {
-			limit := 60
-			if strings.Contains(key, "detail") || !strings.Contains(key, ".") {
-				limit = 180
-			}
-			switch n := len([]rune(s)); {
-			case !norm.NFC.IsNormalString(s):
-				t.Errorf("%s: %s is not NFC", file, key)
-			case n > limit:
-				t.Errorf("%s: %s has %d characters, more than %d", file, key, n, limit)
-			case s != strings.TrimSpace(s):
-				t.Errorf("%s: %s has white space around it", file, key)
-			case strings.ContainsAny(s, "<>&"):
-				t.Errorf("%s: %s holds markup", file, key)
-			}
-			if strings.HasSuffix(key, ".detail") && !strings.ContainsAny(s[len(s)-1:]+lastRune(s), ".。।။།") {
-				t.Errorf("%s: %s is not a whole sentence", file, key)
+		for key := range english {
+			if texts[key] == "" {
+				t.Errorf("%s: %s is missing", file, key)
 			}
 		}
+		for key, s := range texts {
+			checkText(t, file, key, s)
+		}
+	}
+}
+
+func checkText(t *testing.T, file, key, s string) {
+	t.Helper()
+	switch n := len([]rune(s)); {
+	case !norm.NFC.IsNormalString(s):
+		t.Errorf("%s: %s is not NFC", file, key)
+	case n > limit(key):
+		t.Errorf("%s: %s has %d characters, more than %d", file, key, n, limit(key))
+	case s != strings.TrimSpace(s), strings.Contains(s, "  "):
+		t.Errorf("%s: %s has white space around it or twice in it", file, key)
+	case strings.ContainsAny(s, "<>&"):
+		t.Errorf("%s: %s holds markup", file, key)
+	case strings.IndexFunc(s, isHidden) >= 0:
+		t.Errorf("%s: %s holds a control or direction character", file, key)
+	}
+	// Thai and Lao sentences end in no mark.
+	unmarked := strings.HasSuffix(file, "/th.json") || strings.HasSuffix(file, "/lo.json")
+	if strings.Contains(key, ".detail") && !unmarked && !strings.ContainsAny(lastRune(s), ".。।") {
+		t.Errorf("%s: %s is not a whole sentence", file, key)
 	}
 }
 
@@ -155,28 +203,38 @@ func lastRune(s string) string {
 	return string(r[len(r)-1:])
 }
 
-func TestKeysThatTemplatesUseAreAllInTheCatalogueAndNoneIsLeftOver(t *testing.T) {
-	files, err := filepath.Glob(templatesDir + "/*.html")
+// A sentence that nothing shows would be translated for nobody.
+func TestKeysOfTheCatalogueAreAllUsed(t *testing.T) {
+	var used strings.Builder
+	for _, pattern := range []string{templatesDir + "/*.html", "*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatal(pattern, err)
+		}
+		for _, f := range files {
+			if strings.HasSuffix(f, "_test.go") {
+				continue
+			}
+			used.WriteString(readFile(t, f))
+		}
+	}
+	for key := range newPages(t, Options{}).library.locales[source].texts {
+		if name, isHint := strings.CutSuffix(key, "_hint"); isHint {
+			key = name // as way and hint
+		}
+		if !strings.Contains(key, ".") && !strings.Contains(used.String(), `"`+key+`"`) {
+			t.Errorf("nothing uses %q", key)
+		}
+	}
+}
+
+func readFile(t testing.TB, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all strings.Builder
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.Write(data)
-	}
-	inGo := []string{"retry_soon", "retry_minute", "retry_minutes", "retry_at"}
-	for key := range newPages(t, Options{}).locale("en").texts {
-		if strings.Contains(key, ".") || slices.Contains(inGo, key) {
-			continue
-		}
-		if !strings.Contains(all.String(), `.T "`+key+`"`) {
-			t.Errorf("no template uses %q", key)
-		}
-	}
+	return string(data)
 }
 
 func TestCatalogueErrorsNameFileAndLine(t *testing.T) {
@@ -197,12 +255,12 @@ func TestCatalogueErrorsNameFileAndLine(t *testing.T) {
 		"a cut-off file":          {"locales/de.json", `{"sign_in": "a"`, `locales/de.json:1: `},
 		"a tag that is none":      {"locales/deutsch_1.json", `{}`, `"deutsch_1" is not a language tag`},
 		"a tag in odd spelling":   {"locales/pt-br.json", `{}`, `"pt-br" is not a language tag in its usual spelling`},
-		"a code without detail":   {"locales/en.json", `{"other.title":"a","status_401.title":"a","status_403.title":"a"}`, `locales/en.json has no key "other.heading"`},
+		"a code without detail":   {"locales/en.json", `{"other.title":"a","status_401.title":"a","status_403.title":"a","status_404.title":"a","status_429.title":"a","status_500.title":"a","status_503.title":"a"}`, `locales/en.json has no key "other.heading"`},
 		"no general words":        {"locales/en.json", `{}`, `locales/en.json has no key "other.title"`},
-		"a title with parameters": {"locales/en.json", `{"other.title":"{a}","other.heading":"a","other.detail":"a","status_401.title":"a","status_403.title":"a"}`, `"other.title" cannot have parameters`},
+		"a title with parameters": {"locales/en.json", `{"other.title":"{a}","other.heading":"a","other.detail":"a","status_401.title":"a","status_403.title":"a","status_404.title":"a","status_429.title":"a","status_500.title":"a","status_503.title":"a"}`, `"other.title" cannot have parameters`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := New(Options{Templates: overlay(t, map[string]string{c.file: c.text})})
+			_, err := Load(Sources{Builtin: overlay(t, map[string]string{c.file: c.text})})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant %s", err, c.want)
 			}
@@ -214,6 +272,7 @@ func TestTemplateErrorsNameFileAndLine(t *testing.T) {
 	content := func(s string) string { return "{{define \"content\"}}\n\n" + s + "\n{{end}}" }
 	for name, c := range map[string]struct{ file, text, want string }{
 		"a syntax error":                {"403.html", content("{{if}}"), "403.html:3: "},
+		"a comparison with a value":     {"403.html", content(`{{if eq .RequestID "x"}}y{{end}}`), "403.html:3:5: executing \"content\" at <eq .RequestID \"x\">: error calling eq: incompatible types"},
 		"an unknown field":              {"403.html", content("{{.Nothing}}"), "403.html:3:"},
 		"an unknown key":                {"403.html", content(`{{.T "nothing"}}`), `has no key "nothing"`},
 		"a key with parameter":          {"403.html", content(`{{.T "retry_minutes"}}`), "needs parameters"},
@@ -226,10 +285,10 @@ func TestTemplateErrorsNameFileAndLine(t *testing.T) {
 		"double braces in a style":      {"403.html", content(`<style>@media print{ {{- /* join */ -}} {a{}}</style>`), `"{{" in the output`},
 		"no error page":                 {"error.html", "", "error.html is missing"},
 		"no base":                       {"base.html", "", "base.html"},
-		"a base that is no document":    {"base.html", `{{define "heading"}}{{end}}{{define "quiet"}}{{end}}{{template "content" .}}`, "expected a whole document"},
+		"a base that is no document":    {"base.html", `{{define "heading"}}{{end}}{{define "icon"}}{{end}}{{define "next"}}{{end}}{{define "ask"}}{{end}}{{define "button"}}{{end}}{{template "content" .}}`, "expected a whole document"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := New(Options{Templates: overlay(t, map[string]string{c.file: c.text}), Brands: []Brand{acme()}})
+			_, err := Load(Sources{Builtin: overlay(t, map[string]string{c.file: c.text})})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant %s", err, c.want)
 			}
@@ -242,23 +301,22 @@ func TestOptionErrorsSayWhatWasExpected(t *testing.T) {
 		o    Options
 		want string
 	}{
-		"no templates":            {Options{}, "no templates"},
-		"a language not there":    {Options{Templates: os.DirFS(templatesDir), Language: "tlh"}, `language "tlh": there is no locales/tlh.json; known: `},
-		"a bad problem base":      {Options{Templates: os.DirFS(templatesDir), ProblemBase: "javascript:x"}, `problem_base "javascript:x": expected https://`},
-		"a bad login":             {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Name: "A", Login: "//evil.example"}}}, `brand "A": login "//evil.example"`},
-		"a logo from outside":     {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Logo: "https://x.example/a.png"}}}, "expected a data: URI"},
-		"a color that is none":    {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Color: "red"}}}, `color "red": expected rrggbb`},
-		"a link without a label":  {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Links: []Link{{" ", "/x"}}}}}, "has no label"},
-		"a label that turns text": {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Links: []Link{{"a\u202eb", "/x"}}}}}, "direction character"},
-		"two default brands":      {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Name: "A"}, {Name: "B"}}}, `brand "B": there is a brand without hosts already`},
-		"a host twice":            {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"a.example"}}, {Hosts: []string{"A.example."}}}}, "belongs to another brand"},
-		"a host with a port":      {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"a.example:8443"}}}}, "without port"},
-		"a host in Unicode":       {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"müller.example"}}}}, "xn--"},
-		"a wildcard inside":       {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"a.*.example"}}}}, "expected a name"},
-		"a name that turns text":  {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Name: "a\u202eb"}}}, "direction character"},
+		"a language not there":    {Options{Language: "tlh"}, `language "tlh": there is no locales/tlh.json; expected the tag of a catalogue`},
+		"a bad problem base":      {Options{ProblemBase: "javascript:x"}, `problem_base "javascript:x": expected https://`},
+		"a bad login":             {Options{Brands: []Brand{{Name: "A", Login: "//evil.example"}}}, `brand "A": login "//evil.example"`},
+		"a logo from outside":     {Options{Brands: []Brand{{Logo: "https://x.example/a.png"}}}, "expected a data: URI"},
+		"a color that is none":    {Options{Brands: []Brand{{Color: "red"}}}, `color "red": expected rrggbb`},
+		"a link without a label":  {Options{Brands: []Brand{{Links: []Link{{" ", "/x"}}}}}, "has no label"},
+		"a label that turns text": {Options{Brands: []Brand{{Links: []Link{{"a\u202eb", "/x"}}}}}, "direction character"},
+		"two default brands":      {Options{Brands: []Brand{{Name: "A"}, {Name: "B"}}}, `brand "B": there is a brand without hosts already`},
+		"a host twice":            {Options{Brands: []Brand{{Hosts: []string{"a.example"}}, {Hosts: []string{"A.example."}}}}, "belongs to another brand"},
+		"a host with a port":      {Options{Brands: []Brand{{Hosts: []string{"a.example:8443"}}}}, "without port"},
+		"a host in Unicode":       {Options{Brands: []Brand{{Hosts: []string{"müller.example"}}}}, "xn--"},
+		"a wildcard inside":       {Options{Brands: []Brand{{Hosts: []string{"a.*.example"}}}}, "expected a name"},
+		"a name that turns text":  {Options{Brands: []Brand{{Name: "a\u202eb"}}}, "direction character"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := New(c.o)
+			_, err := newPages(t, Options{}).library.Pages(c.o)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant %s", err, c.want)
 			}
@@ -267,11 +325,11 @@ func TestOptionErrorsSayWhatWasExpected(t *testing.T) {
 }
 
 func TestALocaleIsAddedWithoutCode(t *testing.T) {
-	p := newPages(t, Options{Templates: overlay(t, map[string]string{
+	p := pagesOf(t, Sources{Builtin: overlay(t, map[string]string{
 		"locales/de.json":    `{"token_expired.heading": "Ihre Sitzung ist beendet", "role_missing.detail": "Nur allgemein."}`,
 		"locales/ar.json":    `{"sign_in": "تسجيل الدخول"}`,
 		"token_expired.html": `{{define "content"}}<h1 class="own">{{.Heading}}</h1>{{end}}`,
-	})})
+	})}, Options{})
 	if got := p.Language("de-AT"); got != "de" {
 		t.Errorf("language %q", got)
 	}

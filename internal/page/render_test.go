@@ -184,7 +184,7 @@ func TestPolicyAllowsExactlyTheStyle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPages(t, Options{Templates: overlay(t, map[string]string{"base.html": strings.ReplaceAll(string(crlf), "\n", "\r\n")})})
+	p := pagesOf(t, Sources{Builtin: overlay(t, map[string]string{"base.html": strings.ReplaceAll(string(crlf), "\n", "\r\n")})}, Options{})
 	if s, _ := render(t, p, HTML, sample(401, "token_expired")); strings.Contains(s, "\r") {
 		t.Error("a browser turns CRLF into LF before it hashes")
 	}
@@ -282,7 +282,7 @@ func TestNoPageIsADeadEnd(t *testing.T) {
 	}
 	for code, want := range map[string]string{
 		"role_missing": "Request access|Use another account|Contact support|Go to the start page", "scope_missing": "Request access|Use another account",
-		"address_denied": "Connect through an approved network|Try again|Contact support", "path_denied": "Contact support|Go to the start page", "origin_denied": "Contact support|Go to the start page",
+		"address_denied": "Connect from an approved network|Try again|Contact support", "path_denied": "Contact support|Go to the start page", "origin_denied": "Contact support|Go to the start page",
 	} {
 		s, _ := render(t, full, HTML, sample(403, code))
 		for _, w := range strings.Split(want, "|") {
@@ -299,8 +299,8 @@ func TestNoPageIsADeadEnd(t *testing.T) {
 func TestRetryInWords(t *testing.T) {
 	p := newPages(t, Options{})
 	for d, want := range map[time.Duration]string{
-		time.Second: "in a few seconds.", 16 * time.Second: "in about a minute.", 91 * time.Second: "in about 2 minutes.", time.Hour: "in about 60 minutes.",
-		3 * time.Hour: "after 2026-11-24 12:31 UTC.",
+		time.Second: "in a few seconds.", 16 * time.Second: "in about a minute.", 91 * time.Second: "after 09:33 UTC (in about 2 min).", time.Hour: "after 10:32 UTC (in about 60 min).",
+		3 * time.Hour: "after 12:32 UTC.", 20 * time.Hour: "after 2026-11-25 05:32 UTC.",
 	} {
 		r := sample(503, "keys_unavailable")
 		r.RetryAfter = d
@@ -316,19 +316,30 @@ func TestRetryInWords(t *testing.T) {
 }
 
 // An operator's template works with the samples at load and fails with a real
-// request. The visitor must still be refused, in words.
+// brand. The visitor must still be refused, on the built-in page.
 func TestTemplateThatFailsAtRunTime(t *testing.T) {
-	p := newPages(t, Options{Templates: overlay(t, map[string]string{
-		"403.html": `{{define "content"}}{{if eq .RequestID "boom"}}{{.T "no such key"}}{{end}}{{end}}`,
-	})})
+	own := folderOf(t, map[string]string{"403.html": `{{define "content"}}<i>own</i>{{if eq .Name "Acme Hosting"}}{{.T "no such key"}}{{end}}{{end}}`})
+	var reports []string
+	p := pagesOf(t, Sources{Builtin: os.DirFS(templatesDir), Templates: own}, Options{
+		Brands: []Brand{acme(), {Name: "Other", Hosts: []string{"other.example"}}},
+		Report: func(err error) { reports = append(reports, err.Error()) },
+	})
 	r := sample(403, "role_missing")
-	r.RequestID, r.Message = "boom", "<b>{{x}}"
-	s, csp := render(t, p, HTML, r)
-	if !strings.HasPrefix(s, "<!doctype html>") || !strings.Contains(s, "<h1>You don’t have access to this page</h1>") || !strings.Contains(s, "&lt;b&gt;&#123;&#123;x&#125;&#125;") {
-		t.Errorf("the plain page: %s", s)
+	r.Message = "<b>{{x}}"
+	for range 3 {
+		s, csp := render(t, p, HTML, r)
+		if !strings.Contains(s, "<h1>You don’t have access to this page</h1>") || !strings.Contains(s, "&lt;b&gt;&#123;&#123;x&#125;&#125;") || !strings.Contains(s, "Request access") {
+			t.Errorf("not the built-in page: %s", s)
+		}
+		if !strings.Contains(csp, "style-src 'sha256-") {
+			t.Errorf("policy %s", csp)
+		}
 	}
-	if !strings.Contains(csp, "style-src 'none'") {
-		t.Errorf("policy %s", csp)
+	if len(reports) != 1 || !strings.Contains(reports[0], own+"/403.html:1:") {
+		t.Errorf("the operator is told %q", reports)
+	}
+	if out, _, _ := p.Render(nil, HTML, "en", "other.example", r); !strings.Contains(string(out), "<i>own</i>") {
+		t.Error("another brand keeps the operator's page")
 	}
 }
 
