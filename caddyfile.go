@@ -93,6 +93,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			problem_base    <url>
 //			frame_ancestors <source>...
 //		}
+//		on_refusal respond|redirect|error
 //		challenge {
 //			realm             <text>
 //			forbidden         off|scope
@@ -121,7 +122,7 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("gatehouse: found %q after the matcher; expected a block", d.Val())
 	}
-	line := d.Line()
+	g.place = source(d)
 	err := block(d, "gatehouse", words{
 		"issuer":           {g.parseIssuer, many},
 		"token":            {g.parseToken, many},
@@ -136,13 +137,14 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"brand":            {g.parseBrand, many},
 		"pages":            {g.parsePages, once},
 		"challenge":        {g.parseChallenge, once},
+		"on_refusal":       {checked(text(&g.OnRefusal, "respond|redirect|error"), g.checkOnRefusal), once},
 		"profile":          {checked(text(&g.Profile, "default|rfc"), g.checkProfile), once},
 		"cors":             {g.parseCORS, once},
 		"identity_headers": {g.parseIdentityHeaders, once},
 		"strip_token":      {given(&g.StripToken), once},
 	})
 	if err == nil && len(g.Issuers) == 0 && len(g.Public) == 0 {
-		err = at(fmt.Sprintf("%s:%d", filepath.Base(d.File()), line), errNobody)
+		err = at(g.place, errNobody)
 	}
 	return err
 }

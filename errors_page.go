@@ -33,6 +33,7 @@ type teller struct {
 	now     func() time.Time
 
 	challenge challenger
+	onRefusal string
 }
 
 func newTeller(log *zap.Logger, pages *page.Pages, challenge challenger, detail string, sources tokenSources) *teller {
@@ -73,6 +74,9 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 		t.cors.allow(w.Header(), r) // as for all that passes
 		return notFound(w, r, id)
 	}
+	if t.onRefusal == onRefusalError && kind != page.GRPC {
+		return t.fail(w, r, no)
+	}
 	t.write(w, r, no, id, kind)
 	return nil
 }
@@ -103,6 +107,15 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 	}
 
 	told := t.told(r, no, id, kind)
+	if kind == page.HTML && t.redirect(w, r, &told, lang) {
+		return
+	}
+	t.send(w, r, told, kind, lang)
+}
+
+// send writes status and body, and the headers that go with the body.
+func (t *teller) send(w http.ResponseWriter, r *http.Request, told page.Refusal, kind page.Body, lang string) {
+	h := w.Header()
 	buf, _ := t.buffers.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
@@ -126,7 +139,7 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 	}
 	h.Set("Content-Language", lang)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(effect.status)
+	w.WriteHeader(told.Status)
 	if r.Method != http.MethodHead {
 		// A client that went away has no use for the error.
 		_, _ = w.Write(body) //nolint:gosec // G705: internal/page escapes all that it reflects, and its tests attack that

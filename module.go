@@ -91,6 +91,13 @@ type Gatehouse struct {
 	// How refusals are worded.
 	Pages *Pages `json:"pages,omitempty"`
 
+	// What is done with a refusal: `respond` (default) answers it; `redirect`
+	// sends people who open a page, and are not recognised, to their brand's
+	// `login` with 303, and answers everybody else; `error` hands it to the
+	// server's error routes with `{http.gatehouse.code}` set. With `error` an
+	// error route with a file server would serve the very file that was refused.
+	OnRefusal string `json:"on_refusal,omitempty"`
+
 	// What refusals say in WWW-Authenticate.
 	Challenge *Challenge `json:"challenge,omitempty"`
 
@@ -109,6 +116,9 @@ type Gatehouse struct {
 	// Take the token out of the request before the next handler. Tokens in the
 	// query and in the WebSocket protocol are always taken out.
 	StripToken bool `json:"strip_token,omitempty"`
+
+	// Where the directive stands, as file:line; empty without a Caddyfile.
+	place string
 
 	// Rules and matchers that the Caddyfile's named matchers fill in.
 	pending []pendingMatcher

@@ -267,6 +267,7 @@ func (g *Gatehouse) compileTeller(ctx caddy.Context, app *App, sources tokenSour
 		return nil, err
 	}
 	t := newTeller(log, pages, challenge, config.Detail, sources)
+	t.onRefusal = g.OnRefusal
 	t.formats, t.buffers, t.framed = formats, app.buffers, len(opts.FrameAncestors) > 0
 	return t, nil
 }
