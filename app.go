@@ -18,9 +18,9 @@ type App struct {
 	log     *zap.Logger
 	storage certmagic.Storage
 
-	acquired []poolKey
-	remotes  []*keyset.Remote
-	builtin  *internalKey
+	remotes map[poolKey]*keyset.Remote // acquired
+	host    *keyset.Host               // lent to them from Start on
+	builtin *internalKey
 
 	stop context.CancelFunc
 }
@@ -43,8 +43,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start begins to fetch keys. It does not wait for them: an issuer that is out
 // of reach must not keep a server from starting.
 func (a *App) Start() error {
+	a.host = &keyset.Host{Store: keyStore{a.storage}, Log: a.log}
 	for _, remote := range a.remotes {
-		remote.Start(keyStore{a.storage})
+		remote.Start(a.host)
 	}
 	if a.builtin != nil {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -55,8 +56,11 @@ func (a *App) Start() error {
 }
 
 // Stop ends what Start began for this configuration alone. Key sets go on as
-// long as another configuration uses them.
+// long as another configuration uses them, with its storage and its log.
 func (a *App) Stop() error {
+	for _, remote := range a.remotes {
+		remote.Leave(a.host)
+	}
 	if a.stop != nil {
 		a.stop()
 		a.builtin.wait()
@@ -66,28 +70,33 @@ func (a *App) Stop() error {
 
 // Cleanup releases the key sets that this configuration acquired.
 func (a *App) Cleanup() error {
-	errs := make([]error, 0, len(a.acquired))
-	for _, key := range a.acquired {
+	errs := make([]error, 0, len(a.remotes))
+	for key := range a.remotes {
 		_, err := keyPool.Delete(key)
 		errs = append(errs, err)
 	}
-	a.acquired = nil
+	a.remotes = nil
 	return errors.Join(errs...)
 }
 
-// remote returns the shared key set for the options. No network is used before
-// Start.
+// remote returns the shared key set for the options: acquired once, whatever
+// number of gates asks for it. No network is used before Start.
 func (a *App) remote(o keyset.Options) (readyKeys, error) {
-	o.Log = a.log
 	if err := o.Check(); err != nil {
 		return readyKeys{}, err
 	}
-	key, remote, err := acquireKeys(o)
+	key := poolKeyOf(o)
+	if remote, acquired := a.remotes[key]; acquired {
+		return readyKeys{remote}, nil
+	}
+	remote, err := acquireKeys(key, o)
 	if err != nil {
 		return readyKeys{}, err
 	}
-	a.acquired = append(a.acquired, key)
-	a.remotes = append(a.remotes, remote)
+	if a.remotes == nil {
+		a.remotes = make(map[poolKey]*keyset.Remote)
+	}
+	a.remotes[key] = remote
 	return readyKeys{remote}, nil
 }
 
