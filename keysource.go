@@ -82,9 +82,15 @@ func (fixedKeys) Ready() bool { return true }
 
 func (fixedKeys) Generation() uint64 { return 1 }
 
+// Renew implements token.Renewer: there is never another key.
+func (fixedKeys) Renew(context.Context, token.Query, token.Key) (token.Key, bool) {
+	return token.Key{}, false
+}
+
 // keySource is one place where an issuer's keys are.
 type keySource interface {
 	issuerKeys
+	token.Renewer
 	// Find returns a key that is at hand, and waits for none.
 	Find(token.Query) (token.Key, bool)
 }
@@ -119,6 +125,17 @@ func (s keySources) Key(ctx context.Context, q token.Query) (token.Key, error) {
 	return token.Key{}, failure
 }
 
+// Renew implements token.Renewer: each place looks again for its own key.
+func (s keySources) Renew(ctx context.Context, q token.Query, old token.Key) (token.Key, bool) {
+	for _, source := range s {
+		if key, found := source.Renew(ctx, q, old); found {
+			return key, true
+		}
+	}
+	return token.Key{}, false
+}
+
+// Ready reports whether none has to be waited for.
 func (s keySources) Ready() bool {
 	return !slices.ContainsFunc(s, func(k keySource) bool { return !k.Ready() })
 }
