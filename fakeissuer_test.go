@@ -14,7 +14,7 @@ import (
 // fakeIssuer serves discovery and its keys over loopback http, or fails to as a
 // test wants.
 type fakeIssuer struct {
-	*signer // its first key, without a kid
+	*signer // its first key
 	fetches atomic.Int64
 	keys    atomic.Pointer[string]
 	fault   atomic.Pointer[http.HandlerFunc]
@@ -26,6 +26,7 @@ func newFakeIssuer(t testing.TB) *fakeIssuer {
 	srv := httptest.NewServer(f)
 	t.Cleanup(srv.Close)
 	f.signer = newSigner(t, srv.URL)
+	f.kid = "first"
 	f.publish(f.signer)
 	return f
 }
