@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -15,8 +16,9 @@ import (
 // stop with it: key sets that are fetched, and the built-in issuer's key. It is
 // loaded by the first gate and needs no configuration of its own.
 type App struct {
-	log     *zap.Logger
-	storage certmagic.Storage
+	log       *zap.Logger
+	storage   certmagic.Storage
+	transport http.RoundTripper // nil: each key set has its own
 
 	remotes map[poolKey]*keyset.Remote // acquired
 	host    *keyset.Host               // lent to them from Start on
@@ -89,6 +91,7 @@ func (a *App) remote(o keyset.Options) (readyKeys, error) {
 	if remote, acquired := a.remotes[key]; acquired {
 		return readyKeys{remote}, nil
 	}
+	o.Transport = a.transport
 	remote, err := acquireKeys(key, o)
 	if err != nil {
 		return readyKeys{}, err

@@ -1,6 +1,7 @@
 package gatehouse
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -177,10 +178,12 @@ func TestSecondKeySourceServesWhileOneHangs(t *testing.T) {
 	s := run(t, f.signer, hosted("panel", f.gated(fmt.Sprintf("keys %s/keys %s/keys", f.issuer, mirror.issuer))))
 	<-asked
 	s.eventually(pass(), refusedWith(503, codeKeysUnavailable), ask{target: urlOf("panel", "/"), token: f.token(t, nil)})
-	// One attempt at the place that hangs is under way or follows within seconds.
-	// None of these joins it: together they would take minutes.
+	// One that cannot wait, since its client is gone, is served all the same.
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	gone := func(r *http.Request) { *r = *r.WithContext(over) }
 	for i := range 100 {
-		s.expect(pass(), ask{target: urlOf("panel", "/"), token: f.token(t, claims{"n": i})})
+		s.expect(pass(), ask{target: urlOf("panel", "/"), token: f.token(t, claims{"n": i}), change: gone})
 	}
 	expectUnavailable(s.site, ask{target: urlOf("panel", "/"), token: f.newKey(t, "next").token(t, nil)})
 }

@@ -56,6 +56,7 @@ func (c *running) load(caddyfile string) error {
 	for _, server := range app.(*caddyhttp.App).Servers {
 		c.server = server
 	}
+	c.gate = findGate(c.server.Routes)
 	return nil
 }
 
