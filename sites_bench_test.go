@@ -29,6 +29,7 @@ func BenchmarkThousandSites(b *testing.B) {
 			var took time.Duration
 			var heap, goroutines int64
 			for range b.N {
+				f.fetches.Store(0)
 				cfg := r.config(text.String())
 				before, running := heapInUse(), runtime.NumGoroutine()
 				began := time.Now()
@@ -38,6 +39,9 @@ func BenchmarkThousandSites(b *testing.B) {
 				took += time.Since(began)
 				cfg = nil
 				heap += heapInUse() - before
+				if n := f.fetches.Load(); n > 1 {
+					b.Fatalf("%d fetches", n)
+				}
 				goroutines += int64(runtime.NumGoroutine() - running)
 				r.stop()
 			}
