@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"context"
 	"errors"
+	"net/http"
 	"path/filepath"
 	"sync"
 
@@ -15,17 +16,18 @@ import (
 )
 
 // App is what the gates of one configuration share, and what must start and
-// stop with it: key sets that are fetched, the built-in issuer's key, and the
-// pages of refusals. It is
-// loaded by the first gate and needs no configuration of its own.
+// stop with it: key sets that are fetched, the built-in issuer's key, files of
+// addresses, and the pages of refusals. It is loaded by the first gate and needs
+// no configuration of its own.
 type App struct {
-	log     *zap.Logger
-	storage certmagic.Storage
+	log       *zap.Logger
+	storage   certmagic.Storage
+	transport http.RoundTripper // nil: each key set has its own
 
-	acquired []poolKey
-	remotes  []*keyset.Remote
-	builtin  *internalKey
-	files    map[string]*addressFile
+	remotes map[poolKey]*keyset.Remote // acquired
+	host    *keyset.Host               // lent to them from Start on
+	builtin *internalKey
+	files   map[string]*addressFile
 
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
@@ -53,8 +55,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 // Start begins to fetch keys. It does not wait for them: an issuer that is out
 // of reach must not keep a server from starting.
 func (a *App) Start() error {
+	a.host = &keyset.Host{Store: keyStore{a.storage}, Log: a.log}
 	for _, remote := range a.remotes {
-		remote.Start(keyStore{a.storage})
+		remote.Start(a.host)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
@@ -72,10 +75,13 @@ func (a *App) Start() error {
 }
 
 // Stop ends what Start began for this configuration alone. Key sets go on as
-// long as another configuration uses them.
+// long as another configuration uses them, with its storage and its log.
 func (a *App) Stop() error {
 	if a.stop == nil {
 		return nil
+	}
+	for _, remote := range a.remotes {
+		remote.Leave(a.host)
 	}
 	a.stop()
 	if a.builtin != nil {
@@ -89,28 +95,34 @@ func (a *App) Stop() error {
 
 // Cleanup releases the key sets that this configuration acquired.
 func (a *App) Cleanup() error {
-	errs := make([]error, 0, len(a.acquired))
-	for _, key := range a.acquired {
+	errs := make([]error, 0, len(a.remotes))
+	for key := range a.remotes {
 		_, err := keyPool.Delete(key)
 		errs = append(errs, err)
 	}
-	a.acquired = nil
+	a.remotes = nil
 	return errors.Join(errs...)
 }
 
-// remote returns the shared key set for the options. No network is used before
-// Start.
+// remote returns the shared key set for the options: acquired once, whatever
+// number of gates asks for it. No network is used before Start.
 func (a *App) remote(o keyset.Options) (readyKeys, error) {
-	o.Log = a.log
 	if err := o.Check(); err != nil {
 		return readyKeys{}, err
 	}
-	key, remote, err := acquireKeys(o)
+	key := poolKeyOf(o)
+	if remote, acquired := a.remotes[key]; acquired {
+		return readyKeys{remote}, nil
+	}
+	o.Transport = a.transport
+	remote, err := acquireKeys(key, o)
 	if err != nil {
 		return readyKeys{}, err
 	}
-	a.acquired = append(a.acquired, key)
-	a.remotes = append(a.remotes, remote)
+	if a.remotes == nil {
+		a.remotes = make(map[poolKey]*keyset.Remote)
+	}
+	a.remotes[key] = remote
 	return readyKeys{remote}, nil
 }
 

@@ -16,11 +16,8 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 		sources: newTokenSources(g.Tokens),
 		limit:   g.tokenLimit(),
 		issuers: make(map[string]*trustedIssuer, len(g.Issuers)),
+		memory:  newMemory(g.remembered()),
 		now:     time.Now,
-	}
-	var err error
-	if out.authn.memory, err = newMemory(g.remembered()); err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
 	}
 	for _, is := range g.Issuers {
 		compiled, err := is.compile(app, time.Now)
@@ -32,6 +29,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 		}
 		out.authn.issuers[compiled.name] = compiled
 	}
+	var err error
 	if out.authn.order, err = newRoleOrder(g.RoleOrders); err != nil {
 		return nil, err
 	}

@@ -23,8 +23,9 @@ type pooledKeys struct{ *keyset.Remote }
 // Destruct implements caddy.Destructor.
 func (p pooledKeys) Destruct() error { return p.Close() }
 
-func acquireKeys(o keyset.Options) (poolKey, *keyset.Remote, error) {
-	key := poolKey{o.Issuer, o.URL, int64(o.MaxStale)}
+func poolKeyOf(o keyset.Options) poolKey { return poolKey{o.Issuer, o.URL, int64(o.MaxStale)} }
+
+func acquireKeys(key poolKey, o keyset.Options) (*keyset.Remote, error) {
 	value, _, err := keyPool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		remote, err := keyset.NewRemote(o)
 		if err != nil {
@@ -33,7 +34,7 @@ func acquireKeys(o keyset.Options) (poolKey, *keyset.Remote, error) {
 		return pooledKeys{remote}, nil
 	})
 	if err != nil {
-		return key, nil, err
+		return nil, err
 	}
-	return key, value.(pooledKeys).Remote, nil
+	return value.(pooledKeys).Remote, nil
 }
