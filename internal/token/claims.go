@@ -49,6 +49,9 @@ func (c *Claims) IssuedAt() (time.Time, bool) { return c.issuedAt.at, c.issuedAt
 // AuthTime returns auth_time, when the user last signed in (OpenID Connect Core section 2), if there is one.
 func (c *Claims) AuthTime() (time.Time, bool) { return c.authTime.at, c.authTime.set }
 
+// Size returns how many bytes of memory the claims take beside their text: an array of zeros is twenty times its text.
+func (c *Claims) Size() int { return cap(c.all) * nodeBytes }
+
 // Lookup returns the value at a path: a string, Number, bool, nil, []any or map[string]any, copied. A path with a
 // wildcard gives a []any of everything it leads to.
 func (c *Claims) Lookup(p ClaimPath) (any, bool) {

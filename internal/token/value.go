@@ -19,6 +19,8 @@ type node struct {
 	size uint32        // how many nodes the value takes, itself included
 }
 
+const nodeBytes = 40 // of one node where pointers have 64 bits
+
 // value is a JSON value with all that is inside it: first its own node, then those of its members, each followed by its
 // own. So the claims of a token are one slice over one text, where maps and interfaces would be a hundred pieces of
 // memory. The zero value is absent. Names are unique, and a name is looked for by going through them: a token is asked
