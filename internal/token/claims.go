@@ -110,6 +110,7 @@ func (c *Claims) collect(p ClaimPath, text func(value) (string, bool), split boo
 	var out []string
 	p.each(c.all, func(v value) {
 		if v.is(jsontext.KindBeginArray) {
+			out = slices.Grow(out, len(v)-1)
 			for rest := v.inside(); len(rest) > 0; {
 				var m value
 				m, rest = rest.cut()
@@ -123,7 +124,7 @@ func (c *Claims) collect(p ClaimPath, text func(value) (string, bool), split boo
 		switch {
 		case !ok:
 		case split:
-			out = slices.AppendSeq(out, words(s))
+			out = slices.AppendSeq(slices.Grow(out, 1+strings.Count(s, " ")), words(s))
 		default:
 			out = append(out, s)
 		}
