@@ -72,17 +72,20 @@ func newTables(entries int) tables {
 			// Every entry weighs its share at least: the weight bounds both the
 			// number of entries and their bytes.
 			MaximumWeight: uint64(entries) * unit, //nolint:gosec // checked to be positive
-			Weigher: func(raw string, _ remembered) uint32 {
-				return uint32(min(max(footprint(raw), unit), math.MaxUint32))
+			Weigher: func(raw string, e remembered) uint32 {
+				return uint32(min(max(footprint(raw, e.identity), unit), math.MaxUint32))
 			},
 		}),
 		bad: otter.Must(&otter.Options[[sha256.Size]byte, rejected]{MaximumSize: rejectedEntries}),
 	}
 }
 
-// footprint estimates what a remembered token takes: its bytes, and its claims
-// decoded, which are several times their text.
-func footprint(raw string) uint64 { return 1024 + 5*uint64(len(raw)) }
+// footprint is what a remembered token takes: itself, the text of its claims,
+// which is no longer, the values found in it, and the lists made of those.
+func footprint(raw string, id *identity) uint64 {
+	lists := (cap(id.roles) + cap(id.scopes)) * 16
+	return uint64(1024 + 2*len(raw) + id.claims.Size() + lists) //nolint:gosec // a sum of sizes
+}
 
 // recall returns whom a token was verified for, if that still holds.
 func (m *memory) recall(raw string, now time.Time) *identity {

@@ -176,3 +176,19 @@ func TestMemoryOfEverySizeCanBeMade(t *testing.T) {
 		s.expect(pass(), ask{target: "/", token: s.token(t, nil)})
 	}
 }
+
+// Two bytes of a token can make a value of forty: a tenant with such tokens must
+// not get more of the memory than their share.
+func TestMemoryWeighsTokensOfManySmallValues(t *testing.T) {
+	s := newSite(t, `cache 50`)
+	const values = 2500
+	pad := make([]int, values)
+	for i := range 20 {
+		s.expect(pass(), ask{target: "/", token: s.token(t, claims{"n": i, "pad": pad})})
+	}
+	good := s.gate.gate.authn.memory.tables().good
+	good.CleanUp()
+	if n, room := good.EstimatedSize(), 50*bytesPerEntry/(values*40); n == 0 || n > room {
+		t.Errorf("%d tokens of %d values are remembered, want 1 to %d", n, values, room)
+	}
+}
