@@ -55,6 +55,15 @@ func BenchmarkRoute(b *testing.B) {
 			}
 		})
 	}
+	b.Run("refusal_page", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r := httptest.NewRequest(http.MethodGet, "/x?tab=dns", nil)
+			r.Header["Accept"], r.Header["Accept-Language"] = browser["Accept"], []string{"en-GB,en;q=0.9"}
+			r.Header["Sec-Fetch-Mode"], r.Header["Sec-Fetch-Dest"] = browser["Sec-Fetch-Mode"], browser["Sec-Fetch-Dest"]
+			gated.server.ServeHTTP(&nowhere{http.Header{}}, r)
+		}
+	})
 }
 
 // bareServer is the same route without the gate.

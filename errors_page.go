@@ -95,7 +95,7 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 	effect := no.code.effect()
 	lang := t.pages.Language(r.Header.Get("Accept-Language"))
 
-	h := w.Header()
+	h := &headerBlock{header: w.Header()}
 	t.setHeaders(h, no, effect)
 	if kind == page.GRPC {
 		writeGRPC(w, no, effect)
@@ -115,17 +115,17 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 	}
 	*buf = body[:0]
 	if kind == page.HTML {
-		h.Set("Content-Security-Policy", csp)
+		h.set("Content-Security-Policy", csp)
 		if !t.framed {
-			h.Set("X-Frame-Options", "DENY")
+			h.set("X-Frame-Options", "DENY")
 		}
 	}
-	h.Del("Content-Type")
+	delete(h.header, "Content-Type")
 	if contentType := kind.ContentType(); contentType != "" && len(body) > 0 {
-		h.Set("Content-Type", contentType)
+		h.set("Content-Type", contentType)
 	}
-	h.Set("Content-Language", lang)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.set("Content-Language", lang)
+	h.set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(effect.status)
 	if r.Method != http.MethodHead {
 		// A client that went away has no use for the error.
@@ -155,21 +155,40 @@ func (t *teller) told(r *http.Request, no *refusal, id string, kind page.Body) p
 
 // setHeaders sets what every refusal carries, and removes what earlier
 // handlers meant for a response of their own.
-func (t *teller) setHeaders(h http.Header, no *refusal, e effect) {
-	for _, name := range []string{"Etag", "Last-Modified", "Content-Encoding", "Expires", "Www-Authenticate", "Retry-After", "Location"} {
-		h.Del(name)
+func (t *teller) setHeaders(h *headerBlock, no *refusal, e effect) {
+	for _, name := range [...]string{"Etag", "Last-Modified", "Content-Encoding", "Expires", "Www-Authenticate", "Retry-After", "Location"} {
+		delete(h.header, name)
 	}
-	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", varyOn)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("X-Robots-Tag", "noindex, nofollow")
+	h.set("Cache-Control", "no-store")
+	h.set("Vary", varyOn)
+	h.set("X-Content-Type-Options", "nosniff")
+	h.set("Referrer-Policy", "same-origin")
+	h.set("X-Robots-Tag", "noindex, nofollow")
 	if e.challenge {
-		h.Set("WWW-Authenticate", t.challengeFor(e))
+		h.set("Www-Authenticate", t.challengeFor(e))
 	}
 	if no.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(seconds(no.retryAfter)))
+		h.set("Retry-After", strconv.Itoa(seconds(no.retryAfter)))
 	}
+}
+
+// headerBlock sets header fields from one piece of memory: http.Header.Set
+// takes one for each field, a dozen for each refusal.
+type headerBlock struct {
+	header http.Header
+	values [12]string
+	used   int
+}
+
+// set takes names in their canonical spelling alone.
+func (b *headerBlock) set(name, value string) {
+	if b.used == len(b.values) {
+		b.header[name] = []string{value}
+		return
+	}
+	b.values[b.used] = value
+	b.header[name] = b.values[b.used : b.used+1 : b.used+1] // who appends gets memory of their own
+	b.used++
 }
 
 func (t *teller) challengeFor(e effect) string {

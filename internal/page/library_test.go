@@ -2,6 +2,7 @@ package page
 
 import (
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -139,6 +140,22 @@ func TestStepUpFillsInTheLoginURL(t *testing.T) {
 	for raw, want := range map[string]string{"/a?m={max_age}": "/a", "/a?m={max_age}#f": "/a#f", "/a?b=1&m={max_age}": "/a?b=1", "/{max_age}": "/{max_age}", "/a?m=x{max_age}": "/a?m=x{max_age}"} {
 		if got := without(raw, "max_age", "acr_values"); got != want {
 			t.Errorf("%s: got %s, want %s", raw, got, want)
+		}
+	}
+}
+
+func TestReadmeNamesWhatTemplatesSee(t *testing.T) {
+	readme := readFile(t, "../../README.md")
+	for _, v := range []any{view{}, way{}, footLink{}, shades{}} {
+		for field := range reflect.TypeOf(v).Fields() {
+			if field.IsExported() && !strings.Contains(readme, "`."+field.Name+"`") {
+				t.Errorf("the README does not name .%s", field.Name)
+			}
+		}
+	}
+	for _, block := range newPages(t, Options{}).library.builtin.kinds["403"].Templates() {
+		if name := block.Name(); !strings.Contains(readme, "`"+name+"`") {
+			t.Errorf("the README does not name the block %s", name)
 		}
 	}
 }
