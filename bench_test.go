@@ -42,6 +42,7 @@ func BenchmarkRoute(b *testing.B) {
 	}
 	cases = append(cases,
 		routeCase{name: "no_token", server: gated, refused: true},
+		routeCase{name: "no_token_page", server: gated, header: browser, refused: true},
 		routeCase{name: "role_missing", server: gated, path: "/admin/x", token: always(token), signer: ed, refused: true},
 		routeCase{name: "no_token_in_it", server: gated, token: always("nothing"), refused: true},
 		routeCase{name: "forged_again", server: gated, token: always(forged(0)), signer: ed, refused: true},
@@ -64,6 +65,7 @@ type routeCase struct {
 	name    string
 	server  *caddyhttp.Server
 	path    string             // default: /x
+	header  http.Header        // beside the token
 	token   func(i int) string // of the i-th request; nil: none
 	signer  *benchSigner       // nil: there is no signature to check
 	refused bool
@@ -76,6 +78,7 @@ func (c *routeCase) run(b *testing.B, server *caddyhttp.Server, passes bool) {
 		path = "/x"
 	}
 	template := httptest.NewRequest(http.MethodGet, path, nil)
+	maps.Copy(template.Header, c.header)
 	var w nowhere
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

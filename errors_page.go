@@ -99,7 +99,7 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 	effect := t.challenge.effect(no.code)
 	lang := t.pages.Language(r.Header.Get("Accept-Language"))
 
-	h := w.Header()
+	h := &headerBlock{header: w.Header()}
 	t.setHeaders(h, r, no, effect)
 	if kind == page.GRPC {
 		writeGRPC(w, no, effect)
@@ -110,12 +110,11 @@ func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id s
 	if kind == page.HTML && t.redirect(w, r, &told, lang) {
 		return
 	}
-	t.send(w, r, told, kind, lang)
+	t.send(w, r, h, told, kind, lang)
 }
 
 // send writes status and body, and the headers that go with the body.
-func (t *teller) send(w http.ResponseWriter, r *http.Request, told page.Refusal, kind page.Body, lang string) {
-	h := w.Header()
+func (t *teller) send(w http.ResponseWriter, r *http.Request, h *headerBlock, told page.Refusal, kind page.Body, lang string) {
 	buf, _ := t.buffers.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
@@ -128,17 +127,17 @@ func (t *teller) send(w http.ResponseWriter, r *http.Request, told page.Refusal,
 	}
 	*buf = body[:0]
 	if kind == page.HTML {
-		h.Set("Content-Security-Policy", csp)
+		h.set("Content-Security-Policy", csp)
 		if !t.framed {
-			h.Set("X-Frame-Options", "DENY")
+			h.set("X-Frame-Options", "DENY")
 		}
 	}
-	h.Del("Content-Type")
+	delete(h.header, "Content-Type")
 	if contentType := kind.ContentType(); contentType != "" && len(body) > 0 {
-		h.Set("Content-Type", contentType)
+		h.set("Content-Type", contentType)
 	}
-	h.Set("Content-Language", lang)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.set("Content-Language", lang)
+	h.set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(told.Status)
 	if r.Method != http.MethodHead {
 		// A client that went away has no use for the error.
@@ -171,22 +170,41 @@ func (t *teller) told(r *http.Request, no *refusal, id string, kind page.Body) p
 
 // setHeaders sets what every refusal carries, and removes what earlier
 // handlers meant for a response of their own.
-func (t *teller) setHeaders(h http.Header, r *http.Request, no *refusal, e effect) {
-	for _, name := range []string{"Etag", "Last-Modified", "Content-Encoding", "Expires", "Www-Authenticate", "Retry-After", "Location"} {
-		h.Del(name)
+func (t *teller) setHeaders(h *headerBlock, r *http.Request, no *refusal, e effect) {
+	for _, name := range [...]string{"Etag", "Last-Modified", "Content-Encoding", "Expires", "Www-Authenticate", "Retry-After", "Location"} {
+		delete(h.header, name)
 	}
-	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", varyOn)
-	t.cors.tellRefusal(h, r, no.code)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("X-Robots-Tag", "noindex, nofollow")
+	h.set("Cache-Control", "no-store")
+	h.set("Vary", varyOn)
+	t.cors.tellRefusal(h.header, r, no.code)
+	h.set("X-Content-Type-Options", "nosniff")
+	h.set("Referrer-Policy", "same-origin")
+	h.set("X-Robots-Tag", "noindex, nofollow")
 	if e.challenge {
-		h.Set("WWW-Authenticate", t.challenge.header(no, e))
+		h.set("Www-Authenticate", t.challenge.header(no, e))
 	}
 	if no.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(seconds(no.retryAfter)))
+		h.set("Retry-After", strconv.Itoa(seconds(no.retryAfter)))
 	}
+}
+
+// headerBlock sets header fields from one piece of memory: http.Header.Set
+// takes one for each field, a dozen for each refusal.
+type headerBlock struct {
+	header http.Header
+	values [12]string
+	used   int
+}
+
+// set takes names in their canonical spelling alone.
+func (b *headerBlock) set(name, value string) {
+	if b.used == len(b.values) {
+		b.header[name] = []string{value}
+		return
+	}
+	b.values[b.used] = value
+	b.header[name] = b.values[b.used : b.used+1 : b.used+1] // who appends gets memory of their own
+	b.used++
 }
 
 // writeGRPC answers in trailers alone: gRPC carries its status there, and HTTP

@@ -110,6 +110,6 @@ func setReturnCookie(w http.ResponseWriter, r *http.Request, value string, age i
 // would become a 500.
 func (t *teller) fail(w http.ResponseWriter, r *http.Request, no *refusal) error {
 	e := t.challenge.effect(no.code)
-	t.setHeaders(w.Header(), r, no, e)
+	t.setHeaders(&headerBlock{header: w.Header()}, r, no, e)
 	return caddyhttp.Error(e.status, errors.New(string(no.code)))
 }

@@ -121,7 +121,7 @@ func (p *Pages) checkFormats() error {
 		if _, ok := formatOf(f.Format); !ok {
 			return at(f.Source, fmt.Errorf("pages: format: found %q; expected `format [<path|@matcher>...] %s`", f.Format, formatNames))
 		}
-		if err := f.Selector.check("pages: format", false); err != nil {
+		if err := f.check("pages: format", false); err != nil {
 			return at(f.Source, err)
 		}
 		if !f.empty() || len(f.Methods) > 0 {
@@ -171,7 +171,7 @@ func (p *Pages) compileFormats(ctx caddy.Context) (formats, error) {
 			out.rest = format
 			continue
 		}
-		selector, err := f.Selector.compile(ctx)
+		selector, err := f.compile(ctx)
 		if err != nil {
 			return out, at(f.Source, fmt.Errorf("pages: format: %w", err))
 		}

@@ -66,7 +66,7 @@ func Load(s Sources) (*Library, error) {
 	if l.rendered, err = newRendered(); err != nil {
 		return nil, err
 	}
-	return l, l.rehearse()
+	return l, l.rehearse(s)
 }
 
 // folder is one of the operator's. Its name stands before file names in errors.
@@ -145,9 +145,10 @@ func (l *Library) share(b *brand) *brand {
 	return b
 }
 
-// rehearse renders every code in one language with a brand that has everything
-// and one that has nothing, and every kind of page in every language.
-func (l *Library) rehearse() error {
+// rehearse renders the operator's templates for every code, with a brand that
+// has everything and one that has nothing, and one page of each kind in every
+// language. The built-in ones have tests for that, and are only made ready.
+func (l *Library) rehearse(s Sources) error {
 	brands := make([]*brand, 0, 2)
 	for _, in := range []Brand{sampleBrand(), {}} {
 		b, err := compileBrand(in)
@@ -157,16 +158,22 @@ func (l *Library) rehearse() error {
 		b.seal("", nil)
 		brands = append(brands, b)
 	}
-	for _, b := range brands {
-		for _, code := range codesOf(l.locales[source].texts) {
-			if err := l.rehearseCode(b, l.locales[source], code); err != nil {
+	for _, code := range codesOf(l.locales[source].texts) {
+		for _, b := range brands {
+			if s.Templates == "" {
+				break
+			}
+			if err := l.rehearseSamples(b, l.locales[source], Samples(code)); err != nil {
 				return err
 			}
 		}
 	}
 	for _, tag := range l.tags {
+		if tag != source && s.Templates == "" && s.Locales == "" {
+			continue
+		}
 		for _, code := range []string{"status_401", "status_403", "other"} {
-			if err := l.rehearseCode(brands[0], l.locales[tag], code); err != nil {
+			if err := l.rehearseSamples(brands[0], l.locales[tag], Samples(code)[1:2]); err != nil {
 				return err
 			}
 		}
@@ -174,8 +181,8 @@ func (l *Library) rehearse() error {
 	return nil
 }
 
-func (l *Library) rehearseCode(b *brand, loc *locale, code string) error {
-	for _, r := range Samples(code) {
+func (l *Library) rehearseSamples(b *brand, loc *locale, samples []Refusal) error {
+	for _, r := range samples {
 		out, err := l.templates.execute(b, loc, &r, shapeOf(loc, &r), actual{&r, loc})
 		if err != nil {
 			return err

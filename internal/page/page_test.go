@@ -72,7 +72,7 @@ func sample(status int, code string) Refusal {
 }
 
 // overlay is the real templates folder with some files replaced or added.
-func overlay(t *testing.T, files map[string]string) fs.FS {
+func overlay(t testing.TB, files map[string]string) fs.FS {
 	t.Helper()
 	m := fstest.MapFS{}
 	dir := os.DirFS(templatesDir)
@@ -277,7 +277,10 @@ func TestTemplateErrorsNameFileAndLine(t *testing.T) {
 		"an unknown key":                {"403.html", content(`{{.T "nothing"}}`), `has no key "nothing"`},
 		"a key with parameter":          {"403.html", content(`{{.T "retry_minutes"}}`), "needs parameters"},
 		"an unsafe context":             {"403.html", content(`<a href={{if .Home}}"{{end}}>`), "403.html:3"},
-		"no content":                    {"403.html", "text", `403.html: expected a {{define "content"}}`},
+		"no content":                    {"403.html", "text", `403.html: found text outside of a {{define "…"}}; expected blocks alone`},
+		"a block of another name":       {"blocks.html", `{{define "fotter"}}x{{end}}`, `blocks.html: no page includes the block "fotter"; did you mean "footer"?`},
+		"a file of another name":        {"401.htm.html", content(""), `401.htm.html: no refusal has this page; did you mean `},
+		"a file for a good status":      {"200.html", content(""), `200.html: no refusal has this page`},
 		"a script":                      {"403.html", content("<SCRIPT>x()</SCRIPT>"), "403.html: found a script element"},
 		"a style attribute":             {"403.html", content(`<p style="color:red">x</p>`), "403.html: found a style attribute"},
 		"a URL html/template must drop": {"403.html", content(`<a href="{{printf "x:%s" .Code}}">x</a>`), "ZgotmplZ"},
@@ -288,9 +291,16 @@ func TestTemplateErrorsNameFileAndLine(t *testing.T) {
 		"a base that is no document":    {"base.html", `{{define "heading"}}{{end}}{{define "icon"}}{{end}}{{define "next"}}{{end}}{{define "ask"}}{{end}}{{define "button"}}{{end}}{{template "content" .}}`, "expected a whole document"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Load(Sources{Builtin: overlay(t, map[string]string{c.file: c.text})})
+			s := Sources{Builtin: os.DirFS(templatesDir), Templates: folderOf(t, map[string]string{c.file: c.text})}
+			if c.text == "" {
+				s = Sources{Builtin: overlay(t, map[string]string{c.file: ""})}
+			}
+			_, err := Load(s)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+			if s.Templates != "" && !strings.HasPrefix(err.Error(), s.Templates+"/") {
+				t.Errorf("the folder is not named: %v", err)
 			}
 		})
 	}

@@ -1,6 +1,9 @@
 package page
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // shape is what decides which elements a page has, apart from their values: two
 // refusals of one shape, code and status differ in nothing but slots.
@@ -65,7 +68,7 @@ func shapeOf(l *locale, r *Refusal) shape {
 	}
 	switch r.Method {
 	case "GET", "HEAD":
-		s.link = len(r.ReturnTo) > 0 && r.ReturnTo[0] == '/' && !(len(r.ReturnTo) > 1 && r.ReturnTo[1] == '/')
+		s.link = strings.HasPrefix(r.ReturnTo, "/") && !strings.HasPrefix(r.ReturnTo, "//")
 	case "", "OPTIONS", "TRACE":
 	default:
 		s.unsaved = true

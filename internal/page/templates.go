@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"text/template/parse"
 )
 
 // blocksFile is the operator's file of blocks that stand in on every page.
@@ -46,7 +48,55 @@ func loadTemplates(builtin fs.FS, own folder, codes []string) (*templates, error
 	if t.kinds["error"] == nil {
 		return nil, errors.New("error.html is missing: it is the page for everything without one of its own")
 	}
-	return t, nil
+	return t, t.checkBlocks(own)
+}
+
+// checkBlocks refuses blocks of the operator's that no page includes: their
+// names were mistyped.
+func (t *templates) checkBlocks(own folder) error {
+	included, defined := map[string]bool{}, map[string]string{}
+	for _, document := range t.kinds {
+		for _, block := range document.Templates() {
+			if block.Tree == nil {
+				continue
+			}
+			includes(block.Tree.Root, included)
+			if file := block.Tree.ParseName; own.fs != nil && strings.HasPrefix(file, own.name) && block.Name() != file {
+				defined[block.Name()] = file
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(defined)) {
+		if !included[name] {
+			return fmt.Errorf("%s: no page includes the block %q; did you mean %q?", defined[name], name, nearest(name, slices.Sorted(maps.Keys(included))))
+		}
+	}
+	return nil
+}
+
+// includes collects the names of {{template}} and {{block}} actions.
+func includes(node parse.Node, into map[string]bool) {
+	branch := func(b *parse.BranchNode) {
+		includes(b.List, into)
+		includes(b.ElseList, into)
+	}
+	switch n := node.(type) {
+	case *parse.ListNode:
+		if n == nil {
+			return
+		}
+		for _, child := range n.Nodes {
+			includes(child, into)
+		}
+	case *parse.TemplateNode:
+		into[n.Name] = true
+	case *parse.IfNode:
+		branch(&n.BranchNode)
+	case *parse.RangeNode:
+		branch(&n.BranchNode)
+	case *parse.WithNode:
+		branch(&n.BranchNode)
+	}
 }
 
 func kindsOf(root fs.FS) ([]string, error) {
@@ -119,6 +169,9 @@ func parseKind(builtin fs.FS, own folder, kinds, owned []string, file string) (*
 		}
 		if err := parseFile(t, next.root.fs, next.file); err != nil {
 			return nil, "", err
+		}
+		if next.file != "base.html" && t.Tree != nil && !parse.IsEmptyTree(t.Tree.Root) {
+			return nil, "", fmt.Errorf(`%s: found text outside of a {{define "…"}}; expected blocks alone, such as {{define "content"}}`, name)
 		}
 		if next.file == "base.html" {
 			document = t
