@@ -236,11 +236,11 @@ func (s *shortfall) add(q *requirement, c *condition) {
 			s.maxAge = c.fresh
 		}
 	case kindACR:
-		// One sign-in must satisfy all rules.
-		if common := slices.DeleteFunc(slices.Clone(c.values), func(v string) bool { return !slices.Contains(s.acr, v) }); len(common) > 0 {
-			s.acr = common
-		} else if s.acr == nil {
+		// One sign-in must satisfy all rules. The values are in order of preference.
+		if s.acr == nil {
 			s.acr = c.values
+		} else if common := slices.DeleteFunc(slices.Clone(s.acr), func(v string) bool { return !slices.Contains(c.values, v) }); len(common) > 0 {
+			s.acr = common
 		}
 	}
 }

@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -181,12 +182,12 @@ func newCondition(option, usage string, line []string) (*Condition, error) {
 
 func (c *Condition) setFresh(option string, found []string) error {
 	if len(found) == 1 {
-		if age, err := caddy.ParseDuration(found[0]); err == nil && age > 0 {
+		if age, err := caddy.ParseDuration(found[0]); err == nil && age >= time.Second {
 			c.Fresh = caddy.Duration(age)
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: fresh: found %q; expected `fresh <duration>`, such as `fresh 15m`", option, strings.Join(found, " "))
+	return fmt.Errorf("%s: fresh: found %q; expected `fresh <duration>` of at least 1s, such as `fresh 15m`", option, strings.Join(found, " "))
 }
 
 func (g *Gatehouse) parseRoleOrder(d *caddyfile.Dispenser) error {
