@@ -147,6 +147,8 @@ type gate struct {
 	headers headerPlan
 	teller  *teller
 	strip   bool
+
+	forwarded *forwardedWatch
 }
 
 // ServeHTTP lets r pass to next, or answers it.
@@ -172,6 +174,7 @@ func (g *gate) decide(r *http.Request) (no *refusal) {
 			g.log.Error("panic while deciding; the request is refused", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
+	g.forwarded.look(r)
 	g.headers.strip(r)
 	let, no := g.judge(r, newViews(r))
 	switch {
