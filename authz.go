@@ -53,28 +53,46 @@ func (g *Gatehouse) compileRules(ctx caddy.Context, files addressFiles) (ruleset
 	return rs, nil
 }
 
-// findEither returns the first rule that matches any view of the request, or
-// the address.
+// findEither returns the first rule that matches any view of the request; where
+// none does, the first that holds the address. That it matches counts for more
+// than that another one cannot be judged: the order of lines tells nothing.
 func findEither(rules []*pathRule, v views, who *visitor) (*pathRule, *refusal) {
+	var failed *refusal
+	byAddress := false
 	for _, rule := range rules {
-		if rule.addresses != nil {
-			if !who.address.IsValid() {
-				return nil, &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "no client address"}
-			}
-			if rule.addresses.contains(who.address) {
-				return rule, nil
-			}
-			continue
-		}
+		byAddress = byAddress || rule.addresses != nil
 		matched, no := either(rule.ruleID, v, rule.matches)
-		if no != nil {
-			return nil, no
-		}
 		if matched {
+			return rule, nil
+		}
+		failed = worse(failed, no)
+	}
+	if failed != nil || !byAddress {
+		return nil, failed
+	}
+	return findAddress(rules, who)
+}
+
+func findAddress(rules []*pathRule, who *visitor) (*pathRule, *refusal) {
+	for _, rule := range rules {
+		switch {
+		case rule.addresses == nil:
+		case !who.address.IsValid():
+			return nil, &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "no client address"}
+		case rule.addresses.contains(who.address):
 			return rule, nil
 		}
 	}
 	return nil, nil
+}
+
+// worse is the one of two failures to tell of: the first, but our own before a
+// matcher's wish for a retry.
+func worse(a, b *refusal) *refusal {
+	if a == nil || b != nil && b.code == codeInternalError && a.code != codeInternalError {
+		return b
+	}
+	return a
 }
 
 // either reports whether any view matches. A matcher's error refuses.
@@ -103,16 +121,18 @@ func (rs *ruleset) opens(v views) (bool, *refusal) {
 }
 
 func (rs *ruleset) opensView(r *http.Request) (bool, *refusal) {
+	var failed *refusal
 	for _, rule := range rs.public {
 		matched, err := rule.matches(r)
 		if err != nil {
-			return false, matcherRefusal(rule.ruleID, err)
+			failed = worse(failed, matcherRefusal(rule.ruleID, err))
+			continue
 		}
 		if matched {
 			return true, nil
 		}
 	}
-	return false, nil
+	return false, failed
 }
 
 // matcherRefusal turns a matcher's error into a refusal. Caddy's address
@@ -143,19 +163,18 @@ func (rs *ruleset) denied(v views, who *visitor) *refusal {
 // matching appends to buf the requirements that speak of the request, all but
 // the hiding ones where these are passed over.
 func (rs *ruleset) matching(buf []*requirement, v views, passOver bool) ([]*requirement, *refusal) {
+	var failed *refusal
 	for _, q := range rs.require {
 		if passOver && q.hide {
 			continue
 		}
 		matched, no := either(q.ruleID, v, q.matches)
-		if no != nil {
-			return nil, no
-		}
+		failed = worse(failed, no)
 		if matched {
 			buf = append(buf, q)
 		}
 	}
-	return buf, nil
+	return buf, failed
 }
 
 // admitAddress judges the address lines of rules that speak to everybody,
@@ -217,11 +236,11 @@ func (s *shortfall) add(q *requirement, c *condition) {
 			s.maxAge = c.fresh
 		}
 	case kindACR:
-		// One sign-in must satisfy all rules.
-		if common := slices.DeleteFunc(slices.Clone(c.values), func(v string) bool { return !slices.Contains(s.acr, v) }); len(common) > 0 {
-			s.acr = common
-		} else if s.acr == nil {
+		// One sign-in must satisfy all rules. The values are in order of preference.
+		if s.acr == nil {
 			s.acr = c.values
+		} else if common := slices.DeleteFunc(slices.Clone(s.acr), func(v string) bool { return !slices.Contains(c.values, v) }); len(common) > 0 {
+			s.acr = common
 		}
 	}
 }

@@ -84,6 +84,7 @@ func (g *Gatehouse) checkRules() error {
 	for _, is := range g.Issuers {
 		issuers = append(issuers, is.name())
 	}
+	named := make(map[string]string)
 	for _, q := range g.Require {
 		if q == nil {
 			return errors.New("require: found null")
@@ -91,6 +92,10 @@ func (g *Gatehouse) checkRules() error {
 		if err := q.check(issuers); err != nil {
 			return err
 		}
+		if first, twice := named[q.Name]; twice && q.Name != "" {
+			return at(q.Source, fmt.Errorf("require: found name %s, which is that of %s; expected one of its own, by which logs and metrics tell rules apart", q.Name, first))
+		}
+		named[q.Name] = q.Source
 	}
 	return nil
 }

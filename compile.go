@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 )
 
 // compile turns the configuration into the state that requests are judged by.
@@ -48,6 +47,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 		return nil, err
 	}
 	out.teller.cors = out.cors
+	out.forwarded = newForwardedWatch(&out.rules, log)
 	g.warn(log)
 	return out, nil
 }
@@ -89,21 +89,6 @@ func (g *Gatehouse) nameRules() {
 	for i, is := range g.Issuers {
 		if is != nil {
 			name(&is.Source, "issuers", i)
-		}
-	}
-}
-
-// warn tells the operator of choices that are allowed and still risky.
-func (g *Gatehouse) warn(log *zap.Logger) {
-	for _, s := range g.Tokens {
-		if s.From == fromQuery {
-			log.Warn("tokens in the query are taken out before the next handler, but Caddy's access log has seen them; filter the parameter there",
-				zap.String("parameter", s.Name))
-		}
-	}
-	for _, is := range g.Issuers {
-		if is.AnyAudience {
-			log.Warn("tokens that this issuer made for other services are accepted", zap.String("issuer", is.name()), zap.String("source", is.Source))
 		}
 	}
 }

@@ -161,6 +161,7 @@ func newSiteFrom(t testing.TB, s *signer, caddyfile string) *site {
 	out.gate.gate.log = zap.New(core)
 	out.gate.gate.teller.log = zap.New(core)
 	out.gate.gate.headers.log = zap.New(core)
+	out.gate.gate.forwarded.log = zap.New(core)
 	if err := out.app.Start(); err != nil {
 		t.Fatal(err)
 	}

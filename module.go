@@ -167,6 +167,8 @@ type gate struct {
 	teller  *teller
 	cors    *crossOrigin // nil: no cors
 	strip   bool
+
+	forwarded *forwardedWatch
 }
 
 // ServeHTTP lets r pass to next, or answers it.
@@ -198,6 +200,7 @@ func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 			g.log.Error("panic while deciding; the request is refused", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
+	g.forwarded.look(r)
 	g.headers.strip(r)
 	let, no = g.judge(r, newViews(r))
 	switch {

@@ -2,6 +2,7 @@ package gatehouse
 
 import (
 	"net/http"
+	"runtime/debug"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -14,6 +15,13 @@ type observation struct{ refused atomic.Uint64 }
 // would have done. It is over before the next handler, and changes nothing that
 // the client, the next handler or another rule can see.
 func (g *gate) watch(r *http.Request, v views, let admission) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.log.Error("panic while judging rules that only observe; the request passes all the same", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	// Matchers leave placeholders behind, such as the captures of path_regexp.
+	v.served = withOwnPlaceholders(v.served.WithContext(r.Context()), r)
 	who := g.visitor(r)
 	who.identity = let.identity
 	for _, q := range g.rules.observed {

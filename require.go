@@ -93,6 +93,8 @@ func (q *Require) checkParts(issuers []string) error {
 		return errors.New("require: found null")
 	case len(q.Conditions) == 0:
 		return errors.New("require: found nothing to require; expected at least one of " + conditionKinds + ", any")
+	case len(issuers) == 0 && !q.onlyAddresses():
+		return errors.New("require: found a condition that could never be judged: no issuer is configured, so nobody is ever recognised; expected `ip` alone, or an `issuer`")
 	}
 	for _, c := range q.Conditions {
 		if err := c.check(place{option: "require", usage: conditionKinds + ", any", stepUp: true, issuers: issuers}); err != nil {
@@ -108,6 +110,11 @@ func (q *Require) checkParts(issuers []string) error {
 		return fmt.Errorf("require: %w", errNeedsIssuer)
 	}
 	return nil
+}
+
+// onlyAddresses reports a rule that is judged before any credential.
+func (q *Require) onlyAddresses() bool {
+	return len(q.When) == 0 && !slices.ContainsFunc(q.Conditions, func(c *Condition) bool { return c.IP == nil })
 }
 
 // whenKinds are the kinds that may stand in `when`.
