@@ -190,25 +190,40 @@ const (
 
 // block parses a block of options. It must be there and hold something.
 func block(d *caddyfile.Dispenser, what string, known words) error {
+	found, err := options(d, what, known)
+	if err == nil && found == 0 {
+		err = d.Errf("%s: found no option; expected a block with some of %s", what, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+	}
+	return err
+}
+
+// optionalBlock parses a block that may be missing, but not empty.
+func optionalBlock(d *caddyfile.Dispenser, what string, known words) error {
+	found, err := options(d, what, known)
+	if err == nil && found == 0 && d.Val() == "}" {
+		err = d.Errf("%s: found an empty block; expected some of %s, or no block", what, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+	}
+	return err
+}
+
+// options parses what is in a block, and counts it.
+func options(d *caddyfile.Dispenser, what string, known words) (found int, err error) {
 	seen := make(map[string]int)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		w, ok := known[name]
 		if !ok {
-			return d.Errf("%s: found %q; expected one of %s", what, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return 0, d.Errf("%s: found %q; expected one of %s", what, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 		if line, twice := seen[name]; twice && !w.many {
-			return d.Errf("%s: %s is there already, on line %d; expected it once", what, name, line)
+			return 0, d.Errf("%s: %s is there already, on line %d; expected it once", what, name, line)
 		}
 		seen[name] = d.Line()
 		if err := w.parse(d); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	if len(seen) == 0 {
-		return d.Errf("%s: found no option; expected a block with some of %s", what, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-	}
-	return nil
+	return len(seen), nil
 }
 
 // values returns what follows an option on its line. usage is shown when there

@@ -168,24 +168,32 @@ func (t *teller) told(r *http.Request, no *refusal, id string, kind page.Body) p
 	return told
 }
 
-// setHeaders sets what every refusal carries, and removes what earlier
-// handlers meant for a response of their own.
+// setHeaders sets what a refusal carries whatever its body is.
 func (t *teller) setHeaders(h *headerBlock, r *http.Request, no *refusal, e effect) {
-	for _, name := range [...]string{"Etag", "Last-Modified", "Content-Encoding", "Expires", "Www-Authenticate", "Retry-After", "Location"} {
-		delete(h.header, name)
-	}
-	h.set("Cache-Control", "no-store")
-	h.set("Vary", varyOn)
+	t.setCommon(h)
 	t.cors.tellRefusal(h.header, r, no.code)
-	h.set("X-Content-Type-Options", "nosniff")
-	h.set("Referrer-Policy", "same-origin")
-	h.set("X-Robots-Tag", "noindex, nofollow")
 	if e.challenge {
 		h.set("Www-Authenticate", t.challenge.header(no, e))
 	}
 	if no.retryAfter > 0 {
 		h.set("Retry-After", strconv.Itoa(seconds(no.retryAfter)))
 	}
+}
+
+// setCommon sets what every refusal carries, and removes what earlier handlers
+// meant for a response of their own.
+func (t *teller) setCommon(h *headerBlock) {
+	for _, name := range [...]string{
+		"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Range", "Etag", "Expires", "Last-Modified", "Location",
+		"Retry-After", "Www-Authenticate",
+	} {
+		delete(h.header, name)
+	}
+	h.set("Cache-Control", "no-store")
+	h.set("Vary", varyOn)
+	h.set("X-Content-Type-Options", "nosniff")
+	h.set("Referrer-Policy", "same-origin")
+	h.set("X-Robots-Tag", "noindex, nofollow")
 }
 
 // headerBlock sets header fields from one piece of memory: http.Header.Set

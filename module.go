@@ -173,6 +173,7 @@ type gate struct {
 
 // ServeHTTP lets r pass to next, or answers it.
 func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	caddyhttp.SetVar(r.Context(), tellerVar, g.gate.teller)
 	let, no := g.gate.decide(r)
 	if no != nil {
 		return g.gate.teller.refuse(w, r, no)
