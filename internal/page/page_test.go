@@ -222,7 +222,8 @@ func TestALocaleIsAddedWithoutCode(t *testing.T) {
 
 func TestAnUnknownCodeIsToldByItsStatus(t *testing.T) {
 	p := newPages(t, Options{})
-	for status, heading := range map[int]string{401: "Sign in to continue", 403: "You don’t have access to this page", 409: "This could not be completed"} {
+	for status, heading := range map[int]string{401: "Sign in to continue", 403: "You don’t have access to this page", 404: "This page could not be found", 409: "This could not be completed",
+		429: "Please wait a moment", 500: "Something went wrong on our side", 503: "We’ll be right back"} {
 		out, _, _ := p.Render(nil, HTML, "en", "", sample(status, "made_up"))
 		if !strings.Contains(string(out), heading) {
 			t.Errorf("%d: no %q", status, heading)
@@ -235,6 +236,9 @@ func TestWarningsAreNotShared(t *testing.T) {
 	w := p.Warnings()
 	if len(w) != 1 || !strings.Contains(w[0], "#ffcc00") || !strings.Contains(w[0], "outline #") {
 		t.Fatalf("warnings %q", w)
+	}
+	if again, err := p.library.Pages(Options{Brands: []Brand{{Color: "#ffcc00"}}}); err != nil || len(again.Warnings()) != 0 {
+		t.Errorf("another site of the same brand warns again: %q %v", again.Warnings(), err)
 	}
 	w[0] = ""
 	if p.Warnings()[0] == "" {
