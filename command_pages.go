@@ -80,6 +80,8 @@ func writePage(name string, data []byte) error {
 type previewRequest struct {
 	config, adapter string
 	languages       []string
+
+	failed []error // templates that work with samples and not with a brand
 }
 
 func previewCommand() *cobra.Command {
@@ -121,8 +123,9 @@ func (q *previewRequest) run(out, talk io.Writer, dir string) error {
 		gates = []*Gatehouse{{}}
 	}
 	var looks []look
+	app := new(App)
 	for _, g := range gates {
-		found, err := g.looks(talk)
+		found, err := q.looks(g, app, talk)
 		if err != nil {
 			return err
 		}
@@ -151,7 +154,7 @@ func (q *previewRequest) run(out, talk io.Writer, dir string) error {
 	}
 	_, _ = fmt.Fprintf(talk, "wrote %d pages\n", count)
 	_, err = fmt.Fprintln(out, name)
-	return err
+	return errors.Join(append(q.failed, err)...)
 }
 
 // gatesIn finds the gates of a configuration, wherever routes are nested.
@@ -208,7 +211,7 @@ type look struct {
 
 // looks are the brands of a gate, and the one without a name where it has no
 // brand for every host.
-func (g *Gatehouse) looks(talk io.Writer) ([]look, error) {
+func (q *previewRequest) looks(g *Gatehouse, app *App, talk io.Writer) ([]look, error) {
 	if err := errors.Join(g.checkBrands(), g.Pages.check(), g.Challenge.check()); err != nil {
 		return nil, err
 	}
@@ -220,9 +223,12 @@ func (g *Gatehouse) looks(talk io.Writer) ([]look, error) {
 	if err != nil {
 		return nil, err
 	}
-	var failed []error
-	opts.Report = func(err error) { failed = append(failed, err) }
-	pages, err := config.compile(new(App), opts)
+	opts.Report = func(err error) {
+		if !slices.ContainsFunc(q.failed, func(known error) bool { return known.Error() == err.Error() }) {
+			q.failed = append(q.failed, err)
+		}
+	}
+	pages, err := config.compile(app, opts)
 	if err != nil {
 		return nil, at(config.Source, fmt.Errorf("pages: %w", err))
 	}

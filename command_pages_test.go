@@ -103,6 +103,23 @@ func TestPreviewCommand(t *testing.T) {
 	}
 }
 
+// A template that fails with a real brand shows in the exit code. The pages are
+// written all the same: they are what a visitor would get.
+func TestPreviewCommandFindsWhatSamplesDoNot(t *testing.T) {
+	own := t.TempDir()
+	writeFile(t, filepath.Join(own, "blocks.html"), `{{define "header"}}{{if eq .Name "Acme"}}{{.T "nothing"}}{{end}}{{end}}`)
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	writeFile(t, file, ":80 {\n\tgatehouse {\n\t\tissuer internal {\n\t\t\taudience panel\n\t\t}\n\t\tbrand {\n\t\t\tname Acme\n\t\t}\n\t\tpages {\n\t\t\ttemplates "+own+"\n\t\t}\n\t}\n}")
+	dir := t.TempDir()
+	err := (&previewRequest{config: file}).run(new(bytes.Buffer), new(bytes.Buffer), dir)
+	if err == nil || !strings.Contains(err.Error(), filepath.Join(own, "blocks.html")+":1:") {
+		t.Errorf("got %v", err)
+	}
+	if body := readDoc(t, filepath.Join(dir, "1-acme", "en", "role_missing.html")); !strings.Contains(body, "You don’t have access") {
+		t.Errorf("got %s", body)
+	}
+}
+
 func TestPreviewCommandWithoutConfiguration(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var out, talk bytes.Buffer

@@ -59,11 +59,12 @@ func (l *Library) newBrands(o Options) (*brands, []string, error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("brand %s: %w", describe(in), err)
 		}
-		if w := colorWarning(in); w != "" {
+		c.seal(o.Realm, o.FrameAncestors)
+		c, isNew := l.share(c)
+		if w := colorWarning(in); w != "" && isNew { // once, however many sites have it
 			warnings = append(warnings, w)
 		}
-		c.seal(o.Realm, o.FrameAncestors)
-		if err := b.index(in, l.share(c)); err != nil {
+		if err := b.index(in, c); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -73,7 +74,7 @@ func (l *Library) newBrands(o Options) (*brands, []string, error) {
 			return nil, nil, err
 		}
 		c.seal(o.Realm, o.FrameAncestors)
-		b.fallback = l.share(c)
+		b.fallback, _ = l.share(c)
 	}
 	return b, warnings, nil
 }

@@ -134,15 +134,15 @@ func (l *Library) languagesFor(fallback string) (*languages, error) {
 }
 
 // share returns the brand that looks the same, if some gate has it already.
-func (l *Library) share(b *brand) *brand {
+func (l *Library) share(b *brand) (shared *brand, isNew bool) {
 	key := b.identity()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if same, ok := l.brands[key]; ok {
-		return same
+		return same, false
 	}
 	l.brands[key] = b
-	return b
+	return b, true
 }
 
 // rehearse renders the operator's templates for every code, with a brand that

@@ -149,7 +149,7 @@ func (a actual) appendRetryTime(dst []byte) []byte {
 	if at.YearDay() == now.YearDay() && at.Year() == now.Year() {
 		text = text[len("2006-01-02 "):]
 	}
-	return append(append(dst, text[:len(text)-len(":05")]...), " UTC"...)
+	return append(append(dst, text[:len(text)-len(":05")]...), "\u00a0UTC"...) // not on two lines
 }
 
 // appendTime writes 2006-01-02 15:04:05 with the separator, in UTC. Years have
