@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -191,8 +192,9 @@ func eachGate(node any, found func(*Gatehouse)) error {
 			found(g)
 			return nil
 		}
-		for _, child := range n {
-			errs = append(errs, eachGate(child, found))
+		// In the order in which the adapter wrote them.
+		for _, name := range slices.Sorted(maps.Keys(n)) {
+			errs = append(errs, eachGate(n[name], found))
 		}
 	}
 	return errors.Join(errs...)
