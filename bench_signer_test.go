@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // benchSigner is an identity provider that signs with one algorithm.
@@ -80,7 +83,7 @@ func newBenchSigner(b *testing.B, alg string) *benchSigner {
 // site is a provisioned server with a gate that trusts the signer.
 func (s *benchSigner) site(b *testing.B, options string) *caddyhttp.Server {
 	b.Helper()
-	return newSiteFrom(b, nil, `
+	site := newSiteFrom(b, nil, `
 :80 {
 	route {
 		gatehouse {
@@ -92,7 +95,11 @@ func (s *benchSigner) site(b *testing.B, options string) *caddyhttp.Server {
 		}
 		gatehouse_test_spy none
 	}
-}`).server
+}`)
+	// What Caddy does with a log unless told otherwise, instead of keeping all entries for a test to read.
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
+	site.gate.gate.log, site.gate.gate.teller.log, site.gate.gate.headers.log = log, log, log
+	return site.server
 }
 
 // token looks like an access token of a common identity provider.

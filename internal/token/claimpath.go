@@ -99,9 +99,8 @@ func descend(v value, levels []level, yield func(value)) {
 	case !levels[0].any:
 		descend(v.member(levels[0].name), levels[1:], yield)
 	default:
-		members := v.members()
-		slices.SortStableFunc(members, func(a, b value) int { return strings.Compare(a[0].name, b[0].name) })
-		for _, m := range members {
+		byName := func(a, b value) int { return strings.Compare(a[0].name, b[0].name) }
+		for _, m := range slices.SortedStableFunc(v.members(), byName) {
 			descend(m, levels[1:], yield)
 		}
 	}

@@ -111,9 +111,7 @@ func (c *Claims) collect(p ClaimPath, text func(value) (string, bool), split boo
 	p.each(c.all, func(v value) {
 		if v.is(jsontext.KindBeginArray) {
 			out = slices.Grow(out, len(v)-1)
-			for rest := v.inside(); len(rest) > 0; {
-				var m value
-				m, rest = rest.cut()
+			for m := range v.members() {
 				if s, ok := text(m); ok {
 					out = append(out, s)
 				}

@@ -70,9 +70,7 @@ func (v *Verifier) checkAudience(all value) *Error {
 		if len(aud) == 1 {
 			return invalid("aud is empty")
 		}
-		for rest := aud.inside(); len(rest) > 0; {
-			var member value
-			member, rest = rest.cut()
+		for member := range aud.members() {
 			s, ok := member.str()
 			if !ok {
 				return invalid("aud holds something else than strings")

@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 	"strings"
 
@@ -29,36 +30,28 @@ type value []node
 
 func (v value) is(kind jsontext.Kind) bool { return len(v) > 0 && v[0].kind == kind }
 
-// members returns what is directly inside an object or an array.
-func (v value) members() []value {
-	var out []value
-	for rest := v.inside(); len(rest) > 0; {
-		var m value
-		m, rest = rest.cut()
-		out = append(out, m)
+// members yields what is directly inside an object or an array.
+func (v value) members() iter.Seq[value] {
+	return func(yield func(value) bool) {
+		if len(v) == 0 {
+			return
+		}
+		for rest := v[1:]; len(rest) > 0; rest = rest[rest[0].size:] {
+			if !yield(rest[:rest[0].size]) {
+				return
+			}
+		}
 	}
-	return out
 }
-
-// inside and cut are for loops over the members, with and without keeping them.
-func (v value) inside() value {
-	if len(v) == 0 {
-		return nil
-	}
-	return v[1:]
-}
-
-func (v value) cut() (first, rest value) { return v[:v[0].size], v[v[0].size:] }
 
 // member returns the member of an object that has this name.
 func (v value) member(name string) value {
 	if !v.is(jsontext.KindBeginObject) {
 		return nil
 	}
-	for rest := v.inside(); len(rest) > 0; {
-		var m value
-		if m, rest = rest.cut(); m[0].name == name {
-			return m
+	for rest := v[1:]; len(rest) > 0; rest = rest[rest[0].size:] {
+		if rest[0].name == name {
+			return rest[:rest[0].size]
 		}
 	}
 	return nil
@@ -100,13 +93,13 @@ func (v value) copied() any {
 		return v[0].kind == jsontext.KindTrue
 	case jsontext.KindBeginObject:
 		object := make(map[string]any)
-		for _, m := range v.members() {
+		for m := range v.members() {
 			object[m[0].name] = m.copied()
 		}
 		return object
 	case jsontext.KindBeginArray:
 		array := make([]any, 0)
-		for _, m := range v.members() {
+		for m := range v.members() {
 			array = append(array, m.copied())
 		}
 		return array
