@@ -230,7 +230,7 @@ func (l *lateIssuer) arrive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &httptest.Server{Listener: listener, Config: &http.Server{Handler: l.fakeIssuer}} //nolint:gosec // a test's
+	srv := &httptest.Server{Listener: listener, Config: &http.Server{Handler: l.fakeIssuer}}
 	srv.Start()
 	t.Cleanup(srv.Close)
 }
