@@ -189,7 +189,8 @@ func (r *Remote) Find(q token.Query) (token.Key, bool) {
 }
 
 // Key returns the one key that fits the query. It waits at most two seconds: for the first keys, or for one refresh,
-// shared by all, when the kid is unknown; not at all where 2048 requests do so already. Its errors are token.ErrNoSuchKey and *token.UnavailableError.
+// shared by all, when the kid is unknown. Where 2048 requests wait already it does not. Its errors are
+// token.ErrNoSuchKey and *token.UnavailableError.
 //
 // "No such key" is said only on the issuer's own word, as of its last answer. Where the last attempt to ask it failed
 // or is not over in time, its keys may have changed since, and a token that names a new one may be good: that is
