@@ -129,7 +129,7 @@ func TestMaxStaleEndsAndIsOver(t *testing.T) {
 	f := newFakeIssuer(t)
 	s := run(t, f.signer, hosted("panel", f.gated("max_stale 2s")))
 	token := f.token(t, nil)
-	s.expect(pass(), ask{target: urlOf("panel", "/"), token: token})
+	s.eventually(pass(), refusedWith(503, codeKeysUnavailable), ask{target: urlOf("panel", "/"), token: token})
 	f.fail(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	s.eventually(refusedWith(503, codeKeysUnavailable), pass(), ask{target: urlOf("panel", "/"), token: token})
 	expectUnavailable(s.site, ask{target: urlOf("panel", "/"), token: token})

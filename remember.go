@@ -30,7 +30,7 @@ const (
 
 // memory remembers tokens that were verified, by their exact bytes. What it
 // returns has skipped the signature, never the clock, the keys or the rules. It
-// starts no goroutine: time is looked at when an entry is used. Its tables are
+// keeps no goroutine: time is looked at when an entry is used. Its tables are
 // made for the first token, since most of a thousand sites see none for long.
 type memory struct {
 	tables func() tables

@@ -37,7 +37,6 @@ func BenchmarkThousandSites(b *testing.B) {
 					b.Fatal(err)
 				}
 				took += time.Since(began)
-				cfg = nil
 				heap += heapInUse() - before
 				if n := f.fetches.Load(); n > 1 {
 					b.Fatalf("%d fetches", n)

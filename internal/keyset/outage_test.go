@@ -2,6 +2,8 @@ package keyset
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +90,42 @@ func TestAttackRandomKidsDuringAnOutageCostNothing(t *testing.T) {
 	quiet, flooded := attempts(t, 0), attempts(t, 10_000)
 	if most := quiet + int(100*time.Second/askInterval) + 1; flooded > most {
 		t.Errorf("%d attempts under the flood, %d without; want at most %d", flooded, quiet, most)
+	}
+}
+
+// While an issuer hangs, each request with an unknown kid waits two seconds, and whoever sends a hundred thousand of
+// them would have us hold them all. Beyond a number they are told at once to come back, and known kids never wait.
+func TestAttackWaitingRequestsAreBounded(t *testing.T) {
+	for name, first := range map[string]handler{"at start": hangs, "with keys at hand": replies(200, setOf(edJWK("a")))} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := newIssuer()
+				i.answer(jwksURL, first)
+				r := start(t, i, nil)
+				synctest.Wait()
+				i.answer(jwksURL, hangs)
+				time.Sleep(time.Second)
+				begun := time.Now()
+				var waited atomic.Int64
+				var wg sync.WaitGroup
+				for n := range 2 * maxWaiting {
+					wg.Go(func() {
+						wantUnavailable(t, r, fmt.Sprint("random", n))
+						if time.Since(begun) > 0 {
+							waited.Add(1)
+						}
+					})
+				}
+				synctest.Wait()
+				if r.Ready() {
+					wantKey(t, r, "a")
+				}
+				wg.Wait()
+				if waited.Load() != maxWaiting || r.waiting.Load() != 0 {
+					t.Errorf("%d waited, %d still do", waited.Load(), r.waiting.Load())
+				}
+			})
+		})
 	}
 }
 

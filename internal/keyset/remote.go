@@ -16,6 +16,7 @@ import (
 const MaxWait = 2 * time.Second
 
 const (
+	maxWaiting  = 2048             // requests of one set that wait at the same time
 	askInterval = 30 * time.Second // between refreshes that an unknown kid asked for
 	minRetry    = time.Second
 	maxRetry    = 30 * time.Second
@@ -26,6 +27,7 @@ var (
 	errStale      = errors.New("the keys are older than max_stale")
 	errUnsure     = errors.New("no key fits, but the keys could not be refreshed and may have changed")
 	errTimeout    = errors.New("no keys within the time a request may wait")
+	errCrowded    = errors.New("too many requests wait for the keys already")
 )
 
 // set is an immutable key set as it was at its last good fetch.
@@ -61,6 +63,7 @@ type Remote struct {
 	opts Options
 	set  atomic.Pointer[set] // nil until there were keys
 
+	waiting atomic.Int64  // requests that wait
 	wake    chan struct{} // a request asks for a refresh
 	restock chan struct{} // there may be another store
 	stopped chan struct{} // closed when the goroutine has ended
@@ -186,7 +189,8 @@ func (r *Remote) Find(q token.Query) (token.Key, bool) {
 }
 
 // Key returns the one key that fits the query. It waits at most two seconds: for the first keys, or for one refresh,
-// shared by all, when the kid is unknown. Its errors are token.ErrNoSuchKey and *token.UnavailableError.
+// shared by all, when the kid is unknown. Where 2048 requests wait already it does not. Its errors are
+// token.ErrNoSuchKey and *token.UnavailableError.
 //
 // "No such key" is said only on the issuer's own word, as of its last answer. Where the last attempt to ask it failed
 // or is not over in time, its keys may have changed since, and a token that names a new one may be good: that is
@@ -213,6 +217,10 @@ func (r *Remote) Key(ctx context.Context, q token.Query) (token.Key, error) {
 			return token.Key{}, r.refusal(s, nil)
 		}
 		if deadline == nil {
+			if !r.enter() {
+				return token.Key{}, r.refusal(s, errCrowded)
+			}
+			defer r.waiting.Add(-1)
 			timer := time.NewTimer(MaxWait)
 			defer timer.Stop()
 			deadline = timer.C
@@ -230,32 +238,6 @@ func (r *Remote) Key(ctx context.Context, q token.Query) (token.Key, error) {
 			}
 		}
 	}
-}
-
-// Renew looks again for a key that did not match a signature. Issuers should give a new key a new kid, but some do not,
-// and some have no kids: their new tokens would be refused until the next refresh. It shares refreshes, thirty seconds
-// and two seconds with unknown kids, so that forged signatures make no more fetches than random kids do. A signature
-// that matches neither key is forged, whether or not the issuer could be asked.
-func (r *Remote) Renew(ctx context.Context, q token.Query, old token.Key) (token.Key, bool) {
-	if _, found := r.Find(q); !found {
-		return token.Key{}, false // it was another set's key
-	}
-	wait := r.ask()
-	if wait == nil {
-		return token.Key{}, false
-	}
-	timer := time.NewTimer(MaxWait)
-	defer timer.Stop()
-	select {
-	case <-wait:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	k, found := r.Find(q)
-	if !found || fingerprint(k) == fingerprint(old) {
-		return token.Key{}, false
-	}
-	return k, true
 }
 
 // current is the set while it may serve. "I cannot check" is not "you are wrong": a stale set is no set.
@@ -324,6 +306,16 @@ func (r *Remote) ask() <-chan struct{} {
 	r.underWay = make(chan struct{})
 	signal(r.wake)
 	return r.underWay
+}
+
+// enter lets a request wait, unless as many as may do so already: an issuer that hangs must not make us hold every
+// request that a flood of tokens can open.
+func (r *Remote) enter() bool {
+	if r.waiting.Add(1) > maxWaiting {
+		r.waiting.Add(-1)
+		return false
+	}
+	return true
 }
 
 // release lets all waiting requests look again and announces what they may wait for next. It needs the lock.
