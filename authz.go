@@ -70,20 +70,18 @@ func findEither(rules []*pathRule, v views, who *visitor) (*pathRule, *refusal) 
 	if failed != nil || !byAddress {
 		return nil, failed
 	}
-	return findAddress(rules, who)
+	return findAddress(rules, who), nil
 }
 
-func findAddress(rules []*pathRule, who *visitor) (*pathRule, *refusal) {
+// findAddress takes an unknown address for one of every list: nobody can say
+// that it is not.
+func findAddress(rules []*pathRule, who *visitor) *pathRule {
 	for _, rule := range rules {
-		switch {
-		case rule.addresses == nil:
-		case !who.address.IsValid():
-			return nil, &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "no client address"}
-		case rule.addresses.contains(who.address):
-			return rule, nil
+		if rule.addresses != nil && (!who.address.IsValid() || rule.addresses.contains(who.address)) {
+			return rule
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // worse is the one of two failures to tell of: the first, but our own before a
@@ -154,6 +152,8 @@ func (rs *ruleset) denied(v views, who *visitor) *refusal {
 		return no
 	case rule == nil:
 		return nil
+	case rule.addresses != nil && !who.address.IsValid():
+		return &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "no client address"}
 	case rule.addresses != nil:
 		return &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "deny ip", lacks: map[string]string{"address": who.address.String()}}
 	}
@@ -197,7 +197,7 @@ func admitAddress(requirements []*requirement, who *visitor) (byAddress bool, no
 func admit(requirements []*requirement, who *visitor) *refusal {
 	var found shortfall
 	for _, q := range requirements {
-		if !allHold(q.when, who) {
+		if !q.speaksTo(who, &found) {
 			continue
 		}
 		for i := range q.conditions {
@@ -207,6 +207,25 @@ func admit(requirements []*requirement, who *visitor) *refusal {
 		}
 	}
 	return found.refusal(who)
+}
+
+// speaksTo judges `when`. Of a visitor without an address nobody can say that
+// the rule passes them over: that is a shortfall of its own.
+func (q *requirement) speaksTo(who *visitor, found *shortfall) bool {
+	var unknown *condition
+	for i := range q.when {
+		c := &q.when[i]
+		switch {
+		case c.kind == kindIP && !who.address.IsValid():
+			unknown = c
+		case !c.holds(who):
+			return false
+		}
+	}
+	if unknown != nil {
+		found.add(q, unknown)
+	}
+	return true
 }
 
 // judgesFirst tells the conditions that are judged before any credential.

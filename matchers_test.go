@@ -87,11 +87,15 @@ func TestGatehouseMatcherKinds(t *testing.T) {
 func TestGatehouseMatcherOfAddresses(t *testing.T) {
 	for _, form := range []string{"@m gatehouse ip 192.0.2.0/24 2001:db8::/32", "@m `gatehouse('ip', '192.0.2.0/24', '2001:db8::/32')`"} {
 		s := matcherSite(t, form, "")
-		for from, want := range map[string]string{office: "matched", "[2001:db8::1]:1": "matched", "[::ffff:192.0.2.1]:1": "matched", elsewhere: "not matched", "@": "not matched"} {
+		for from, want := range map[string]string{office: "matched", "[2001:db8::1]:1": "matched", "[::ffff:192.0.2.1]:1": "matched", elsewhere: "not matched"} {
 			forged := http.Header{"X-Forwarded-For": {"192.0.2.1"}}
 			if got := s.do(ask{target: "/open/x", from: from, header: forged}).Body.String(); got != want {
 				t.Errorf("%s from %s: %s", form, from, got)
 			}
+		}
+		// Nobody can say that who has no address is outside.
+		if w := s.do(ask{target: "/open/x", from: "@"}); w.Code != http.StatusInternalServerError || w.Body.Len() > 0 {
+			t.Errorf("%s without an address: %d %s", form, w.Code, w.Body)
 		}
 	}
 }

@@ -165,7 +165,7 @@ func (d dice) path() string {
 func (d dice) visit(w *workshop) visit {
 	v := visit{
 		method: d.of("GET", "GET", "HEAD", "POST", "DELETE", "OPTIONS"), target: d.path(), header: http.Header{},
-		token: d.of(w.tokens...), from: d.of("192.0.2.1:1", "198.51.100.7:1", "10.1.2.3:1", "[2001:db8::1]:1"),
+		token: d.of(w.tokens...), from: d.of("192.0.2.1:1", "198.51.100.7:1", "10.1.2.3:1", "[2001:db8::1]:1", "@"),
 	}
 	if strings.HasPrefix(v.target, "//") { // a path, not a host
 		v.target = "http://example.com" + v.target
@@ -215,28 +215,45 @@ func (d dice) kind(stepUp bool) string {
 	return d.of(kinds...)
 }
 
+// requireParts is a require that can be written as one rule or as several.
+type requireParts struct {
+	selector            string
+	options, conditions []string
+}
+
 // require makes a rule; extra are options for it, such as observe.
-func (d dice) require(extra ...string) string {
-	lines := append([]string{}, extra...)
+func (d dice) require(extra ...string) requireParts {
+	q := requireParts{selector: d.selector(), options: append([]string{}, extra...)}
 	for range 1 + d.IntN(3) {
 		if d.oneIn(4) {
-			lines = append(lines, "any {\n"+d.kind(true)+"\n"+d.kind(true)+"\n}")
+			q.conditions = append(q.conditions, "any {\n"+d.kind(true)+"\n"+d.kind(true)+"\n}")
 			continue
 		}
-		lines = append(lines, d.kind(true))
+		q.conditions = append(q.conditions, d.kind(true))
 	}
 	if d.oneIn(3) {
-		lines = append(lines, "when "+d.kind(false))
+		q.options = append(q.options, "when "+d.kind(false))
 	}
 	if d.oneIn(5) {
-		lines = append(lines, "match {\n"+d.of("header X-Flag on", `path_regexp ^/(.)`, "not header X-Flag on")+"\n}")
+		q.options = append(q.options, "match {\n"+d.of("header X-Flag on", `path_regexp ^/(.)`, "not header X-Flag on")+"\n}")
 	}
-	d.Shuffle(len(lines), func(i, j int) { lines[i], lines[j] = lines[j], lines[i] })
-	selector := d.selector()
 	if d.oneIn(4) {
-		selector = d.of("", "POST")
+		q.selector = d.of("", "POST")
 	}
-	return "require " + selector + " {\n" + strings.Join(lines, "\n") + "\n}"
+	return q
+}
+
+func (q requireParts) String() string {
+	return "require " + q.selector + " {\n" + strings.Join(append(append([]string{}, q.options...), q.conditions...), "\n") + "\n}"
+}
+
+// apart is one rule for each condition.
+func (q requireParts) apart() []string {
+	var out []string
+	for _, c := range q.conditions {
+		out = append(out, requireParts{q.selector, q.options, []string{c}}.String())
+	}
+	return out
 }
 
 // rules makes a rule set, one line or block each.
@@ -255,7 +272,7 @@ func (d dice) rules() []string {
 		if d.oneIn(8) {
 			extra = append(extra, "observe")
 		}
-		lines = append(lines, d.require(extra...))
+		lines = append(lines, d.require(extra...).String())
 	}
 	if d.oneIn(2) {
 		lines = append(lines, "role_order admin > reseller", "role_order reseller > user")

@@ -99,6 +99,9 @@ func TestWhen(t *testing.T) {
 		"both must hold: role alone":     {ask{target: "/both/x", token: admin, from: elsewhere}, pass()},
 		"both must hold: ip alone":       {ask{target: "/both/x", token: plain, from: office}, pass()},
 		"both hold":                      {ask{target: "/both/x", token: admin, from: office}, missing},
+		"ip of who has no address":       {ask{target: "/ip/x", token: plain, from: "@"}, missing},
+		"no address, and the scope":      {ask{target: "/ip/x", token: s.token(t, claims{"scope": "x"}), from: "@"}, refusedWith(403, codeAddressDenied)},
+		"no address, and another role":   {ask{target: "/both/x", token: plain, from: "@"}, pass()},
 		"when never spares the sign-in":  {ask{target: "/role/x"}, refusedWith(401, codeCredentialsMissing)},
 	})
 }
