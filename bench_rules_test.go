@@ -109,7 +109,7 @@ func benchmarkSite(b *testing.B, name string, s *site, path string) {
 		for b.Loop() {
 			r := httptest.NewRequest(http.MethodGet, path, nil)
 			r.Header.Set("Authorization", "Bearer "+token)
-			s.server.ServeHTTP(&nowhere{http.Header{}}, r)
+			s.server.ServeHTTP(&nowhere{header: http.Header{}}, r)
 		}
 	})
 }
