@@ -99,7 +99,7 @@ func returnMark(uri string) string {
 }
 
 func setReturnCookie(w http.ResponseWriter, r *http.Request, value string, age int) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // G124: without TLS a Secure cookie would be dropped, and the loop would not end
 		Name: returnCookie, Value: value, Path: "/", MaxAge: age,
 		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
 	})
