@@ -29,6 +29,7 @@ type App struct {
 	builtin *internalKey
 	files   map[string]*addressFile
 
+	records   *limitRecords // nil: nothing is counted
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
 
@@ -93,14 +94,19 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// Cleanup releases the key sets that this configuration acquired.
+// Cleanup releases what this configuration acquired of what the process shares.
 func (a *App) Cleanup() error {
-	errs := make([]error, 0, len(a.remotes))
+	errs := make([]error, 0, len(a.remotes)+1)
 	for key := range a.remotes {
 		_, err := keyPool.Delete(key)
 		errs = append(errs, err)
 	}
 	a.remotes = nil
+	if a.records != nil {
+		a.records = nil
+		_, err := limitPool.Delete(limitPoolKey)
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -135,6 +141,15 @@ func (a *App) internal() *internalKey {
 		a.builtin = newInternalKey()
 	}
 	return a.builtin
+}
+
+// limits returns what lock-outs and throttles are counted in.
+func (a *App) limits() *limitRecords {
+	if a.records == nil {
+		records := acquireLimits()
+		a.records = &records
+	}
+	return a.records
 }
 
 // addressFile returns the file of addresses of that name, which all gates share.

@@ -49,6 +49,12 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		token_limit <bytes>
 //		cache <entries> | off
 //
+//		lockout {
+//			failures <n>
+//			window   <duration>
+//			ban      <duration>
+//		}
+//		throttle <n> <duration> [by user|address]
 //		role_order <role> > <role> > ...
 //		deny   [<METHOD>...] <path|@matcher>... | sensitive_files | ip <cidr|address|file|private_ranges>...
 //		hide   [<METHOD>...] <path|@matcher>... | sensitive_files | ip <cidr|address|file|private_ranges>...
@@ -66,6 +72,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			fresh   <duration>
 //			acr     <value>...
 //			any     { <kind lines> }
+//			throttle <n> <duration> [by user|address]
 //			name    <id>
 //			message <text>
 //			hide
@@ -132,6 +139,8 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"hide":             {pathRuleParser(g, &g.Hide), many},
 		"public":           {pathRuleParser(g, &g.Public), many},
 		"require":          {g.parseRequire, many},
+		"lockout":          {g.parseLockout, once},
+		"throttle":         {throttleParser(&g.Throttle), once},
 		"role_order":       {g.parseRoleOrder, many},
 		"ambiguous_paths":  {g.parseAmbiguousPaths, once},
 		"brand":            {g.parseBrand, many},

@@ -110,6 +110,8 @@ func (c challenger) effect(why code) effect {
 	case why == codeCredentialsMalformed && c.rfc:
 		// RFC 6750, section 3.1.
 		e.status, e.oauthError = http.StatusBadRequest, invalidRequest
+	case (why == codeThrottled || why == codeLockedOut) && c.rfc:
+		e.status = http.StatusTooManyRequests // RFC 6585, section 4
 	case why == codeScopeMissing && c.tellScope:
 		e.challenge = true
 	}

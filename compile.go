@@ -38,6 +38,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 	if out.cors, err = g.CORS.compile(); err != nil {
 		return nil, err
 	}
+	out.limits = g.compileLimits(app)
 	out.paths = newPathReading(g.AmbiguousPaths)
 	if out.headers, err = newHeaderPlan(g.IdentityHeaders, log); err != nil {
 		return nil, err

@@ -13,9 +13,10 @@ const maxNeighbours = 16
 
 // hide answers what this visitor would get for a path that nobody listed: the
 // refusal of such a path, or, where it would pass, the site's own 404.
-func (g *gate) hide(r *http.Request, rule ruleID, cause string) (admission, *refusal) {
+func (g *gate) hide(r *http.Request, who *visitor, rule ruleID, cause string) (admission, *refusal) {
 	neighbour := g.neighbour(r)
-	let, no := g.judgeListed(neighbour.served, neighbour, g.visitor(r), true)
+	who.identity = nil
+	let, no := g.judgeListed(neighbour.served, neighbour, who, true)
 	if no != nil || let.preflight && g.cors != nil {
 		return let, no // a preflight is answered without a look at the path
 	}

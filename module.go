@@ -79,6 +79,13 @@ type Gatehouse struct {
 	// What must hold for the requests that each rule speaks of.
 	Require []*Require `json:"require,omitempty"`
 
+	// Stop who tries many bad credentials. Default: nobody is.
+	Lockout *Lockout `json:"lockout,omitempty"`
+
+	// How many requests may pass, of one visitor or from one network. Default:
+	// no limit.
+	Throttle *Throttle `json:"throttle,omitempty"`
+
 	// Which roles come with another one: each list names the greatest first.
 	RoleOrders []*RoleOrder `json:"role_orders,omitempty"`
 
@@ -166,6 +173,7 @@ type gate struct {
 	headers headerPlan
 	teller  *teller
 	cors    *crossOrigin // nil: no cors
+	limits  *limiter     // nil: nothing is counted
 	strip   bool
 
 	forwarded *forwardedWatch
@@ -231,11 +239,11 @@ func (g *gate) judge(r *http.Request, v views) (admission, *refusal) {
 		return admission{}, no
 	}
 	if hidden != nil {
-		return g.hide(r, hidden.ruleID, "hide")
+		return g.hide(r, who, hidden.ruleID, "hide")
 	}
 	let, no := g.judgeListed(r, v, who, false)
 	if no != nil && no.hiddenBy != nil {
-		return g.hide(r, no.hiddenBy.ruleID, no.cause)
+		return g.hide(r, who, no.hiddenBy.ruleID, no.cause)
 	}
 	if no == nil && len(g.rules.observed) > 0 {
 		g.watch(r, v, let)
@@ -264,7 +272,7 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 		return admission{}, no
 	}
 	byAddress = byAddress || g.rules.deniesByAddress
-	if isEarlyData(r) && (byAddress || !v.safe()) {
+	if isEarlyData(r) && (byAddress || !v.safe() || g.limits.throttles(requirements)) {
 		return admission{}, refused(codeTooEarly, "early data can be replayed, and its address is not proven")
 	}
 	if g.isPreflight(r, v) {
@@ -277,31 +285,49 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 	if no != nil {
 		return admission{}, no
 	}
-	who.identity, no = g.judgeVisitor(r, v, public)
-	if no == nil && !public {
-		no = admit(requirements, who)
+	if public {
+		return admission{identity: g.recognise(r, v), open: true}, nil
 	}
-	if no != nil {
+	if no := g.limits.spendByAddress(requirements, who); no != nil {
 		return admission{}, no
 	}
-	return admission{identity: who.identity, open: public}, nil
+	if who.identity, no = g.identify(r, v); no != nil {
+		return admission{}, g.limits.rejected(no, who)
+	}
+	if no := admit(requirements, who); no != nil {
+		return admission{}, no
+	}
+	if no := g.limits.spendByUser(requirements, who); no != nil {
+		return admission{}, no
+	}
+	return admission{identity: who.identity}, nil
 }
 
-// judgeVisitor is the part that needs a credential.
-func (g *gate) judgeVisitor(r *http.Request, v views, public bool) (*identity, *refusal) {
+// identify is the part that needs a credential.
+func (g *gate) identify(r *http.Request, v views) (*identity, *refusal) {
+	cred, no := g.findCredential(r, v)
+	if no != nil {
+		return nil, no
+	}
+	return g.authn.identify(r.Context(), cred)
+}
+
+// recognise is identify on a public path: whoever sends a bad credential, or
+// spends another site's cookie, is anonymous there.
+func (g *gate) recognise(r *http.Request, v views) *identity {
+	cred, no := g.findCredential(r, v)
+	if no != nil {
+		return nil
+	}
+	return g.authn.recognise(r.Context(), cred)
+}
+
+func (g *gate) findCredential(r *http.Request, v views) (credential, *refusal) {
 	cred, no := g.authn.sources.find(r)
 	if no == nil && cred.from == fromCookie && !v.safe() && !g.cors.trusts(r) {
 		no = checkOrigin(r)
 	}
-	switch {
-	case public && no == nil:
-		return g.authn.recognise(r.Context(), cred), nil
-	case public:
-		return nil, nil // whoever sent that is anonymous here
-	case no != nil:
-		return nil, no
-	}
-	return g.authn.identify(r.Context(), cred)
+	return cred, no
 }
 
 // prepare readies a request that passes for the next handler.

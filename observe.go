@@ -25,7 +25,7 @@ func (g *gate) watch(r *http.Request, v views, let admission) {
 	who := g.visitor(r)
 	who.identity = let.identity
 	for _, q := range g.rules.observed {
-		no := wouldRefuse(q, v, who, let.open)
+		no := g.wouldRefuse(q, v, who, let.open)
 		if no == nil {
 			continue
 		}
@@ -36,7 +36,7 @@ func (g *gate) watch(r *http.Request, v views, let admission) {
 
 // wouldRefuse is the refusal of one observed rule. On a public path only its
 // addresses count, as for every other rule.
-func wouldRefuse(q *requirement, v views, who *visitor, open bool) *refusal {
+func (g *gate) wouldRefuse(q *requirement, v views, who *visitor, open bool) *refusal {
 	matched, no := either(q.ruleID, v, q.matches)
 	if no != nil || !matched {
 		return no
@@ -45,5 +45,8 @@ func wouldRefuse(q *requirement, v views, who *visitor, open bool) *refusal {
 	if _, no := admitAddress(rules, who); no != nil || open {
 		return no
 	}
-	return admit(rules, who)
+	if no := admit(rules, who); no != nil || q.throttle == nil || !allHold(q.when, who) {
+		return no
+	}
+	return g.limits.spend(q.throttle, who, q.throttle.byAddress)
 }

@@ -35,6 +35,10 @@ type Require struct {
 	// What must hold: all of these.
 	Conditions []*Condition `json:"conditions,omitempty"`
 
+	// How many of the requests that the rule speaks of, and admits, may pass. A
+	// rule may have this alone, without conditions.
+	Throttle *Throttle `json:"throttle,omitempty"`
+
 	// What the visitor is told when this rule refuses, instead of the
 	// catalogue's sentence. Plain text.
 	Message string `json:"message,omitempty"`
@@ -55,6 +59,7 @@ type requirement struct {
 	narrow     caddyhttp.MatcherSets // nil: no match block
 	when       []condition
 	conditions []condition
+	throttle   *throttle // nil: none
 	message    string
 	hide       bool
 	// usesAddress: some condition looks at the client's address.
@@ -146,6 +151,7 @@ func (q *Require) compileParts(ctx caddy.Context, files addressFiles) (*requirem
 	if out.conditions, err = compileConditions(q.Conditions, files); err != nil {
 		return nil, err
 	}
+	out.throttle = q.Throttle.compile(out.ruleID)
 	out.usesAddress = usesAddress(out.when) || usesAddress(out.conditions)
 	return out, nil
 }
