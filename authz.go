@@ -249,19 +249,26 @@ func (s *shortfall) add(q *requirement, c *condition) {
 	if q.hide && s.hide == nil {
 		s.hide = q
 	}
-	switch c.kind {
-	case kindFresh:
-		if s.maxAge == 0 || c.fresh < s.maxAge {
-			s.maxAge = c.fresh
-		}
-	case kindACR:
-		// One sign-in must satisfy all rules. The values are in order of preference.
-		if s.acr == nil {
-			s.acr = c.values
-		} else if common := slices.DeleteFunc(slices.Clone(s.acr), func(v string) bool { return !slices.Contains(c.values, v) }); len(common) > 0 {
-			s.acr = common
-		}
+	if c.kind == kindFresh && (s.maxAge == 0 || c.fresh < s.maxAge) {
+		s.maxAge = c.fresh
 	}
+	if c.kind == kindACR {
+		s.acr = inCommon(s.acr, c.values)
+	}
+}
+
+// inCommon narrows values, which are in order of preference, to those that
+// another rule takes too: one sign-in must satisfy all. Where none does, the
+// first rule's are told.
+func inCommon(values, others []string) []string {
+	if values == nil {
+		return others
+	}
+	common := slices.DeleteFunc(slices.Clone(values), func(v string) bool { return !slices.Contains(others, v) })
+	if len(common) == 0 {
+		return values
+	}
+	return common
 }
 
 func (s *shortfall) refusal(who *visitor) *refusal {

@@ -1,6 +1,7 @@
 package gatehouse
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -138,8 +139,11 @@ func (w *workshop) send(g *Gatehouse, v visit) answer {
 		return err
 	}))
 	out.status = rec.Code
-	if err != nil {
-		out.status = err.(caddyhttp.HandlerError).StatusCode
+	var failure caddyhttp.HandlerError
+	if errors.As(err, &failure) {
+		out.status = failure.StatusCode
+	} else if err != nil {
+		w.t.Fatal(err)
 	}
 	code, _ := repl.GetString("http.gatehouse.code")
 	out.code = code
