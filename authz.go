@@ -201,8 +201,12 @@ func admit(requirements []*requirement, who *visitor) *refusal {
 			continue
 		}
 		for i := range q.conditions {
-			if c := &q.conditions[i]; !q.judgesFirst(c) && !c.holds(who) {
+			switch c := &q.conditions[i]; {
+			case q.judgesFirst(c):
+			case !c.holds(who):
 				found.add(q, c)
+			case c.kind == kindACR:
+				found.held = inCommon(found.held, c.values)
 			}
 		}
 	}
@@ -238,7 +242,8 @@ type shortfall struct {
 	told   *condition
 	hide   *requirement
 	maxAge time.Duration
-	acr    []string
+	acr    []string // what rules that refuse would take
+	held   []string // what rules that are satisfied take
 }
 
 func (s *shortfall) add(q *requirement, c *condition) {
@@ -278,7 +283,11 @@ func (s *shortfall) refusal(who *visitor) *refusal {
 	no := s.told.refusal(s.rule, who)
 	no.hiddenBy = s.hide
 	if no.code == codeStepUpRequired {
-		no.maxAge, no.acr = s.maxAge, s.acr
+		// A new sign-in must not lose what the old one had.
+		no.maxAge, no.acr = s.maxAge, s.held
+		if s.acr != nil {
+			no.acr = inCommon(s.acr, s.held)
+		}
 	}
 	return no
 }
