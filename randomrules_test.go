@@ -69,6 +69,8 @@ func (w *workshop) tryGate(lines ...string) (*Gatehouse, error) {
 		}
 		w.base = g.gate
 		w.base.log, w.base.teller.log, w.base.headers.log = zap.NewNop(), zap.NewNop(), zap.NewNop()
+		started := time.Now()
+		w.base.teller.now = func() time.Time { return started } // pages tell it
 	}
 	made := *w.base
 	if made.authn.order, err = newRoleOrder(g.RoleOrders); err != nil {
