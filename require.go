@@ -96,10 +96,15 @@ func (q *Require) checkParts(issuers []string) error {
 		return fmt.Errorf("require: found name %q; expected letters, digits and _.:- only, at most 64", q.Name)
 	case slices.Contains(q.Conditions, nil) || slices.Contains(q.When, nil):
 		return errors.New("require: found null")
-	case len(q.Conditions) == 0:
-		return errors.New("require: found nothing to require; expected at least one of " + conditionKinds + ", any")
+	case len(q.Conditions) == 0 && q.Throttle == nil:
+		return errors.New("require: found nothing to require; expected at least one of " + conditionKinds + ", any, throttle")
+	case q.Throttle != nil && q.Throttle.By == byAddress && len(q.When) > 0:
+		return errThrottleWhen
 	case len(issuers) == 0 && !q.onlyAddresses():
 		return errors.New("require: found a condition that could never be judged: no issuer is configured, so nobody is ever recognised; expected `ip` alone, or an `issuer`")
+	}
+	if err := q.Throttle.checkValues(); err != nil {
+		return fmt.Errorf("require: %w", err)
 	}
 	for _, c := range q.Conditions {
 		if err := c.check(place{option: "require", usage: conditionKinds + ", any", stepUp: true, issuers: issuers}); err != nil {
