@@ -40,6 +40,7 @@ func newViews(r *http.Request) views {
 			v.others[i] = asUpgradedGet(other)
 		}
 	}
+	v.addUndecodedPaths()
 	v.addOtherPaths()
 	v.addOtherMethods()
 	return v
@@ -75,6 +76,30 @@ func (v *views) add(r *http.Request, method, path string) {
 		view.URL, view.RequestURI = &address, address.RequestURI()
 	}
 	v.others = append(v.others, withOwnPlaceholders(view, r))
+}
+
+// encodedSlash escapes the escape of a slash, which decoding then keeps.
+var encodedSlash = strings.NewReplacer("%2f", "%252F", "%2F", "%252F")
+
+// addUndecodedPaths adds, where an encoded slash is let through, the paths in
+// which it separates nothing: many upstreams split a path, or strip its
+// parameters, before they decode it.
+func (v *views) addUndecodedPaths() {
+	for _, r := range append([]*http.Request{v.served}, v.others...) {
+		if !hasEncodedSlash(r.URL) {
+			continue
+		}
+		for _, escaped := range []string{encodedSlash.Replace(r.URL.RawPath), withoutParameters(r.URL.RawPath)} {
+			path, err := url.PathUnescape(escaped)
+			if err != nil {
+				v.ambiguous = "path that cannot be decoded"
+				return
+			}
+			if path != r.URL.Path {
+				v.add(r, r.Method, path)
+			}
+		}
+	}
 }
 
 // addOtherPaths adds the paths that upstreams make of unusual ones: servlet
