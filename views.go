@@ -189,15 +189,30 @@ func overriddenMethods(r *http.Request) []string {
 			}
 		}
 	}
-	if strings.Contains(r.URL.RawQuery, "_") || strings.Contains(r.URL.RawQuery, "%") {
-		for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
-			if key, value, ok := cutPair(pair); ok && key == "_method" {
+	if query := r.URL.RawQuery; strings.Contains(query, "method") || strings.Contains(query, "%") {
+		for pair := range strings.FieldsFuncSeq(query, isPairSeparator) {
+			if value, ok := methodIn(pair); ok {
 				note(value)
 			}
 		}
 	}
 	return found
 }
+
+// isPairSeparator knows that older parsers split a query at semicolons too.
+func isPairSeparator(c rune) bool { return c == '&' || c == ';' }
+
+// methodIn returns the value of a pair that is named _method, or that PHP calls
+// so: it drops spaces before a name, ends it at a NUL, and turns dots and
+// spaces within it into underscores.
+func methodIn(pair string) (string, bool) {
+	name, value, _ := strings.Cut(pair, "=")
+	name, _, _ = strings.Cut(name, "%00")
+	key, value, ok := cutPair(name + "=" + value)
+	return value, ok && phpName.Replace(strings.TrimLeft(key, " ")) == "_method"
+}
+
+var phpName = strings.NewReplacer(".", "_", " ", "_")
 
 // isMethodOverride names the headers that frameworks read a method from, in
 // every spelling that an upstream may take for them.

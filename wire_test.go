@@ -27,8 +27,9 @@ func (s *site) listen() string {
 
 // arrival is a request as an upstream got it, byte for byte.
 type arrival struct {
-	target string
 	method string
+	target string
+	host   string
 	header http.Header
 }
 
@@ -99,7 +100,7 @@ func (u *recorder) note(r *http.Request) {
 		header["Trailer "+name] = values
 	}
 	name := r.Header.Get(caseHeader)
-	u.arrivals[name] = append(u.arrivals[name], arrival{target: r.RequestURI, method: r.Method, header: header})
+	u.arrivals[name] = append(u.arrivals[name], arrival{method: r.Method, target: r.RequestURI, host: r.Host, header: header})
 }
 
 // arrived returns what arrived of a case.
@@ -177,7 +178,7 @@ func (c *wire) close() {
 	}
 }
 
-// get is a request as raw bytes. Lines are header lines.
+// rawRequest is a request as it goes over the wire. Lines are header lines.
 func rawRequest(method, target string, lines ...string) string {
 	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: panel.test\r\n%s\r\n", method, target, headerLines(lines))
 }
