@@ -65,11 +65,11 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 	repl.Set("http.gatehouse.request_id", id)
 	t.record(r, no, id)
 
-	kind := page.Choose(r.Header, isUpgrade(r), page.Auto)
-	if no.code == codeHidden && kind != page.GRPC {
+	if no.code == codeHidden {
+		// For gRPC too: a status in trailers would tell it from what is missing.
 		return notFound(w, r, id)
 	}
-	t.write(w, r, no, id, kind)
+	t.write(w, r, no, id, page.Choose(r.Header, isUpgrade(r), page.Auto))
 	return nil
 }
 
@@ -168,10 +168,8 @@ func (t *teller) challengeFor(no *refusal, e effect) string {
 func writeGRPC(w http.ResponseWriter, no *refusal, e effect) {
 	h := w.Header()
 	h.Set("Content-Type", "application/grpc")
-	h.Set("Grpc-Status", strconv.Itoa(page.GRPCStatus(e.status, no.code == codeHidden)))
-	if no.code != codeHidden {
-		h.Set("Grpc-Message", page.GRPCMessage(string(no.code)))
-	}
+	h.Set("Grpc-Status", strconv.Itoa(page.GRPCStatus(e.status, false)))
+	h.Set("Grpc-Message", page.GRPCMessage(string(no.code)))
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
 }

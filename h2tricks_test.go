@@ -88,6 +88,9 @@ func (f *frames) send(fields ...string) h2answer {
 			got.fields = slices.Clone(frame.Fields)
 		case *http2.DataFrame:
 			got.body = append(got.body, frame.Data()...)
+			if n := uint32(len(frame.Data())); n > 0 {
+				_ = f.framer.WriteWindowUpdate(0, n)
+			}
 		case *http2.RSTStreamFrame:
 			return got
 		}
