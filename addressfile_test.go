@@ -183,3 +183,29 @@ func TestAddressFilesArePolledUntilTheAppStops(t *testing.T) {
 		}
 	})
 }
+
+// One list is read once for all gates, and a reload reads it anew, even a
+// reload that comes before the next look.
+func TestGatesShareAnAddressFile(t *testing.T) {
+	s := newSigner(t, testIssuer)
+	file := t.TempDir() + "/office"
+	writeFile(t, file, "192.0.2.1\n")
+	gate := "gatehouse {\nissuer " + testIssuer + " {\nkeys " + s.keyFile + "\naudience panel\n}\nrequire /* ip " + file + "\nrequire /* {\nany {\nip /" + file + "\nrole root\n}\n}\n}\n"
+	caddyfile := ":80 {\nroute {\n" + gate + gate + "gatehouse_test_spy id:" + s.keyFile + "\n}\n}"
+	site := newSiteFrom(t, s, caddyfile)
+	if n := len(site.app.files); n != 1 {
+		t.Errorf("the list is open %d times", n)
+	}
+	site.expect(pass(), ask{target: "/", token: s.token(t, nil)})
+	writeFile(t, file, "192.0.2.2\n")
+	site.expect(pass(), ask{target: "/", token: s.token(t, nil)})
+	again := newSiteFrom(t, s, caddyfile)
+	again.expect(refusedWith(403, codeAddressDenied), ask{target: "/", token: s.token(t, nil)})
+	// The other configuration goes on with what it has until it looks.
+	site.expect(pass(), ask{target: "/", token: s.token(t, nil)})
+	for _, f := range site.app.files {
+		f.refresh(zap.NewNop())
+		f.refresh(zap.NewNop())
+	}
+	site.expect(refusedWith(403, codeAddressDenied), ask{target: "/", token: s.token(t, nil)})
+}

@@ -120,7 +120,7 @@ func (way wayPast) forge(t *testing.T, u *recorder, address, spelling string) {
 	name := way.name + " " + spelling
 	c := &wire{address: address}
 	defer c.close()
-	_, err := c.send(way.method, rawRequest(way.method, way.path, append([]string{spelling + ": root", caseHeader + ": " + name, spelling + ": root"}, way.lines...)...))
+	_, err := c.send(way.method, rawRequest(way.method, way.path, append([]string{spelling + ": root", "X-Other: guest", caseHeader + ": " + name, spelling + ": root"}, way.lines...)...))
 	arrivals := u.arrived(name)
 	if err != nil || len(arrivals) != 1 {
 		t.Fatalf("%s: %v, %d arrived", name, err, len(arrivals))
@@ -130,6 +130,9 @@ func (way wayPast) forge(t *testing.T, u *recorder, address, spelling string) {
 		if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, "root") }) {
 			t.Errorf("%s: %s: %q arrived", name, key, values)
 		}
+	}
+	if header.Get("X-Other") != "guest" {
+		t.Errorf("%s: no header of the client arrived, so nothing is proven", name)
 	}
 	want := []string{"", ""}
 	if way.known {
