@@ -81,6 +81,9 @@ var errorRoutes = map[string]string{
 func TestHiddenIsMissingToTheByte(t *testing.T) {
 	for rules, options := range map[string]string{"hide": hideLines, "require": hideRequires} {
 		for route, text := range errorRoutes {
+			if rules == "require" && route != "a page" {
+				continue // how the 404 is told does not depend on the rule
+			}
 			t.Run(rules+", "+route, func(t *testing.T) {
 				s, address := hiddenSite(t, options, text)
 				c := &wire{address: address}
@@ -161,13 +164,16 @@ func (client hiddenClient) ask2(f *frames, path string) string {
 	return scrubbed(strings.Join(lines, "\r\n") + "\r\n" + string(got.body))
 }
 
-var dateLine = regexp.MustCompile(`(?i)date: [^\r]*\r\n`)
+var (
+	dateLine  = regexp.MustCompile(`(?i)date: [^\r]*\r\n`)
+	clockTime = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d`)
+)
 
 // scrubbed leaves out what differs between any two answers: date and request id.
 func scrubbed(text string) string {
 	text = dateLine.ReplaceAllString(text, "")
 	text = uuidPattern.ReplaceAllString(text, "ID")
-	return timePattern.ReplaceAllString(text, "TIME")
+	return clockTime.ReplaceAllString(text, "TIME")
 }
 
 // A scan of many names: the hidden ones are not to be told from the others, nor

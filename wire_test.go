@@ -2,12 +2,14 @@ package gatehouse
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -75,7 +77,7 @@ func (u *recorder) serve(conn net.Conn) {
 	for {
 		r, err := http.ReadRequest(in)
 		if err != nil {
-			if err != io.EOF && !strings.Contains(err.Error(), "closed") && !strings.Contains(err.Error(), "reset") {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ECONNRESET) {
 				u.t.Errorf("the upstream cannot read a request: %v", err)
 			}
 			return
