@@ -73,6 +73,9 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		}
 //		ambiguous_paths allow [<path>...]
 //
+//		expect <status|code> <METHOD> <path> [role=<role>,...] [scope=<scope>,...] [user=<subject>] [issuer=<iss>]
+//			[claim=<claim>=<value>]... [acr=<value>] [signed_in=<duration>] [ip=<address>]
+//
 //		brand [<host>...] {
 //			name           <text>
 //			logo           <file>
@@ -98,7 +101,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		strip_token
 //	}
 //
-// Only issuer, token, role_order, deny, hide, public, require, brand, link and,
+// Only issuer, token, role_order, deny, hide, public, require, expect, brand, link and,
 // within require, when, any and the kinds can be repeated. Named matchers are resolved by
 // FinalizeUnmarshalCaddyfile, which must be called after this.
 func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -117,6 +120,7 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"public":           {pathRuleParser(g, &g.Public), many},
 		"require":          {g.parseRequire, many},
 		"role_order":       {g.parseRoleOrder, many},
+		"expect":           {g.parseExpect, many},
 		"ambiguous_paths":  {g.parseAmbiguousPaths, once},
 		"brand":            {g.parseBrand, many},
 		"pages":            {g.parsePages, once},
