@@ -22,12 +22,12 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "gatehouse",
-		Usage: "token [--config <path>] --subject <sub> [--role <role>] [--scope <scope>] ...",
+		Usage: "token | check ...",
 		Short: "Tools for the gatehouse handler",
 		Long: `
 Tools for the gatehouse handler. Results go to stdout, talk goes to stderr.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(tokenCommand())
+			cmd.AddCommand(tokenCommand(), checkCommand())
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		},
 	})

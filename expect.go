@@ -220,7 +220,7 @@ func (e *explanation) reasons() string {
 
 func (c *conditionReport) text() string {
 	if len(c.any) == 0 {
-		return c.need + " and has " + c.have
+		return c.need + " (" + c.has() + ")"
 	}
 	lines := make([]string, 0, len(c.any))
 	for i := range c.any {

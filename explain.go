@@ -13,9 +13,9 @@ type explanation struct {
 	who    *visitor
 	served string // the path and query that the gate saw
 	rules  []ruleReport
-	// opens: every view of the request is public.
-	opens bool
-	no    *refusal // nil: the request passes
+	opens  bool     // every view of the request is public
+	let    bool     // no credential was needed: public, or a preflight
+	no     *refusal // nil: the request passes
 	// outside names what answered beyond the gate's own configuration.
 	outside []string
 }
@@ -28,15 +28,23 @@ type ruleReport struct {
 	hit        bool
 	failed     *refusal // its matcher failed
 	notes      []string
+	lifted     bool // the request is public: only what is judged first counts
 	when       []conditionReport
 	conditions []conditionReport
 }
 
 // conditionReport is one condition.
 type conditionReport struct {
-	need, have string
-	met        bool
+	need, have string // have is empty where nobody is recognised
+	met, first bool   // first: judged before any credential
 	any        []conditionReport
+}
+
+func (c *conditionReport) has() string {
+	if c.have == "" {
+		return "nobody is recognised"
+	}
+	return "has " + c.have
 }
 
 // speaks reports that the rule says something of this visitor.
@@ -49,13 +57,13 @@ func (r *ruleReport) unmet() []conditionReport {
 	if !r.speaks() {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(r.conditions), func(c conditionReport) bool { return c.met })
+	return slices.DeleteFunc(slices.Clone(r.conditions), func(c conditionReport) bool { return c.met || r.lifted && !c.first })
 }
 
 // explain asks every rule, also those that another one has overruled, by the
 // very matches and conditions that decide.
-func (g *Gatehouse) explain(gate *gate, r *http.Request, v views, no *refusal) explanation {
-	e := explanation{who: gate.visitor(r), served: r.URL.RequestURI(), no: no}
+func (g *Gatehouse) explain(gate *gate, r *http.Request, v views, let admission, no *refusal) explanation {
+	e := explanation{who: gate.visitor(r), served: r.URL.RequestURI(), let: let.open, no: no}
 	e.opens, _ = gate.rules.opens(v)
 	e.who.identity, _ = gate.judgeVisitor(r, v, e.opens)
 	for _, list := range g.pathRules(gate) {
@@ -64,7 +72,9 @@ func (g *Gatehouse) explain(gate *gate, r *http.Request, v views, no *refusal) e
 		}
 	}
 	for i, q := range g.requirements(gate) {
-		e.rules = append(e.rules, explainRequirement(g.Require[i], q, v, e.who))
+		rule := explainRequirement(g.Require[i], q, v, e.who)
+		rule.lifted = e.opens
+		e.rules = append(e.rules, rule)
 	}
 	return e
 }
@@ -112,6 +122,9 @@ func explainRequirement(configured *Require, q *requirement, v views, who *visit
 	out.hit, out.failed = either(q.ruleID, v, q.matches)
 	out.when = explainConditions(configured.When, q.when, who)
 	out.conditions = explainConditions(configured.Conditions, q.conditions, who)
+	for i := range q.conditions {
+		out.conditions[i].first = q.judgesFirst(&q.conditions[i])
+	}
 	if q.hide {
 		out.notes = append(out.notes, "hide")
 	}
@@ -158,7 +171,8 @@ func (c *condition) need(configured *Condition) string {
 	return ""
 }
 
-// have says what the visitor has of what a condition asks for.
+// have says what the visitor has of what a condition asks for; nothing where
+// nobody is recognised.
 func (c *condition) have(who *visitor) string {
 	id := who.identity
 	switch {
@@ -167,7 +181,7 @@ func (c *condition) have(who *visitor) string {
 	case c.kind == kindIP:
 		return addressText(who)
 	case id == nil:
-		return "nobody recognised"
+		return ""
 	}
 	switch c.kind {
 	case kindScope:

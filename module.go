@@ -186,7 +186,7 @@ func (g *gate) decide(r *http.Request) (no *refusal) {
 	g.headers.strip(r)
 	v := newViews(r)
 	let, no := g.judge(r, v)
-	g.rehearsal.end(g, r, v, no)
+	g.rehearsal.end(g, r, v, let, no)
 	switch {
 	case no == nil:
 		g.prepare(r, let.identity)

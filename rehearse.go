@@ -18,7 +18,7 @@ type rehearsal struct {
 	visitor *AssumedVisitor
 	token   string // a real one, in place of an assumed visitor
 	// seen is told of each request that was judged, before it goes on.
-	seen func(g *gate, r *http.Request, v views, no *refusal)
+	seen func(g *gate, r *http.Request, v views, let admission, no *refusal)
 
 	err error // the gate cannot have such a visitor
 }
@@ -54,9 +54,9 @@ func (h *rehearsal) begin(g *gate, r *http.Request) {
 }
 
 // end tells what came of it.
-func (h *rehearsal) end(g *gate, r *http.Request, v views, no *refusal) {
+func (h *rehearsal) end(g *gate, r *http.Request, v views, let admission, no *refusal) {
 	if h != nil {
-		h.seen(g, r, v, no)
+		h.seen(g, r, v, let, no)
 	}
 }
 
@@ -135,8 +135,8 @@ type tried struct {
 // try sends a request through a rehearsal of the gate, and nothing else.
 func (g *Gatehouse) try(r *http.Request, who *AssumedVisitor) (tried, error) {
 	var out tried
-	with := &rehearsal{visitor: who, seen: func(gate *gate, r *http.Request, v views, no *refusal) {
-		out.explanation = g.explain(gate, r, v, no)
+	with := &rehearsal{visitor: who, seen: func(gate *gate, r *http.Request, v views, let admission, no *refusal) {
+		out.explanation = g.explain(gate, r, v, let, no)
 		out.outside = g.restsOn(&out.explanation, v, who)
 	}}
 	probe := &Gatehouse{gate: g.gate.rehearse(with)}
