@@ -255,7 +255,7 @@ func (a *AssumedVisitor) String() string {
 	}
 	add("acr", a.ACR)
 	if a.SignedIn != nil {
-		add("signed_in", time.Duration(*a.SignedIn).String())
+		add("signed_in", shortDuration(time.Duration(*a.SignedIn)))
 	}
 	add("ip", a.IP)
 	return strings.Join(out, " ")

@@ -10,12 +10,12 @@ import (
 
 // explanation is what every rule of a gate says of one request.
 type explanation struct {
-	who    *visitor
-	served string // the path and query that the gate saw
-	rules  []ruleReport
-	opens  bool     // every view of the request is public
-	let    bool     // no credential was needed: public, or a preflight
-	no     *refusal // nil: the request passes
+	who           *visitor
+	asked, served string // paths, as they came and as they will be served
+	rules         []ruleReport
+	opens         bool     // every view of the request is public
+	let           bool     // no credential was needed: public, or a preflight
+	no            *refusal // nil: the request passes
 	// outside names what answered beyond the gate's own configuration.
 	outside []string
 }
@@ -63,7 +63,7 @@ func (r *ruleReport) unmet() []conditionReport {
 // explain asks every rule, also those that another one has overruled, by the
 // very matches and conditions that decide.
 func (g *Gatehouse) explain(gate *gate, r *http.Request, v views, let admission, no *refusal) explanation {
-	e := explanation{who: gate.visitor(r), served: r.URL.RequestURI(), let: let.open, no: no}
+	e := explanation{who: gate.visitor(r), asked: originalPath(r), served: r.URL.Path, let: let.open, no: no}
 	e.opens, _ = gate.rules.opens(v)
 	e.who.identity, _ = gate.judgeVisitor(r, v, e.opens)
 	for _, list := range g.pathRules(gate) {
@@ -164,7 +164,7 @@ func (c *condition) need(configured *Condition) string {
 	case kindACR:
 		return "acr " + values
 	case kindFresh:
-		return "fresh " + c.fresh.String()
+		return "fresh " + shortDuration(c.fresh)
 	case kindAny:
 		return "any of"
 	}
@@ -199,12 +199,23 @@ func (c *condition) have(who *visitor) string {
 	case kindFresh:
 		at, known := id.claims.AuthTime()
 		if !known {
-			return "unknown"
+			return "signed in at an unknown time"
 		}
-		return who.now().Sub(at).Round(time.Second).String() + " ago"
+		return "signed in " + shortDuration(who.now().Sub(at).Truncate(time.Second)) + " ago"
 	case kindIP, kindAny:
 	}
 	return ""
+}
+
+// shortDuration is 15m rather than 15m0s.
+func shortDuration(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = strings.TrimSuffix(text, zero[1:])
+		}
+	}
+	return text
 }
 
 func listed(values []string) string {

@@ -21,7 +21,9 @@ func (p *performance) print(out io.Writer, bodies bool) error {
 	for i := range p.gates {
 		e := &p.gates[i]
 		if len(p.gates) > 1 {
-			b.WriteByte('\n')
+			if i == 0 {
+				b.WriteByte('\n')
+			}
 			line(&b, 0, fmt.Sprintf("gate %d of %d", i+1, len(p.gates)))
 		}
 		e.print(&b)
@@ -50,7 +52,10 @@ func (p *performance) ending() string {
 }
 
 func (e *explanation) print(b *bytes.Buffer) {
-	line(b, 0, "as "+e.visitor())
+	line(b, 0, "visitor: "+e.visitor())
+	if e.served != e.asked {
+		line(b, 0, "served as "+e.served)
+	}
 	b.WriteByte('\n')
 	width := 0
 	for i := range e.rules {
@@ -113,8 +118,11 @@ func (r *ruleReport) print(b *bytes.Buffer, width int) {
 		text += ", " + note
 	}
 	if !r.hit {
-		for _, c := range slices.Concat(r.when, r.conditions) {
-			text += ", " + c.need
+		for i := range r.when {
+			text += ", when " + r.when[i].needs()
+		}
+		for i := range r.conditions {
+			text += ", " + r.conditions[i].needs()
 		}
 		line(b, 0, text)
 		return
@@ -130,6 +138,18 @@ func (r *ruleReport) print(b *bytes.Buffer, width int) {
 	for i := range r.conditions {
 		r.conditions[i].print(b, 6, "", r.lifted && !r.conditions[i].first)
 	}
+}
+
+// needs is the condition on one line.
+func (c *conditionReport) needs() string {
+	if len(c.any) == 0 {
+		return c.need
+	}
+	lines := make([]string, 0, len(c.any))
+	for i := range c.any {
+		lines = append(lines, c.any[i].need)
+	}
+	return c.need + " (" + strings.Join(lines, ", ") + ")"
 }
 
 // print tells a condition. One that is lifted is not asked: the request is public.
