@@ -190,7 +190,7 @@ func (e *Expectation) meet(g *Gatehouse) (tried, error) {
 	case e.Code != "" && got.no != nil && got.no.code == code(e.Code), e.Code == "" && got.status == e.Status:
 		return got, nil
 	}
-	return got, fmt.Errorf("%s: the answer is %s; %s", e, got.verdict(), got.reasons())
+	return got, fmt.Errorf("%s: the answer is %s; %s", e, got.told(), got.reasons())
 }
 
 // reasons tells on one line which rules speak of the request, and what they
@@ -211,6 +211,9 @@ func (e *explanation) reasons() string {
 	text := "no rule speaks of it"
 	if len(parts) > 0 {
 		text = "the rules that speak of it are " + strings.Join(parts, "; ")
+	}
+	if len(e.ignored) > 0 {
+		text += "; the issuer may not grant " + strings.Join(e.ignored, ", ")
 	}
 	if len(e.outside) > 0 {
 		text += "; it rests on " + strings.Join(e.outside, ", ")

@@ -16,6 +16,8 @@ type explanation struct {
 	opens         bool     // every view of the request is public
 	let           bool     // no credential was needed: public, or a preflight
 	no            *refusal // nil: the request passes
+	// ignored are assumed roles that the issuer may not grant.
+	ignored []string
 	// outside names what answered beyond the gate's own configuration.
 	outside []string
 }
@@ -79,6 +81,13 @@ func (g *Gatehouse) explain(gate *gate, r *http.Request, v views, let admission,
 	return e
 }
 
+// noteIgnored looks for roles that were assumed in vain.
+func (e *explanation) noteIgnored(assumed *AssumedVisitor) {
+	if id := e.who.identity; id != nil {
+		e.ignored = slices.DeleteFunc(slices.Clone(assumed.Role), func(role string) bool { return slices.Contains(id.roles, role) })
+	}
+}
+
 // rulePairs are the rules of one option, as configured and compiled.
 type rulePairs struct {
 	option     string
@@ -115,7 +124,7 @@ func explainPathRule(option string, configured *PathRule, rule *pathRule, v view
 }
 
 func explainRequirement(configured *Require, q *requirement, v views, who *visitor) ruleReport {
-	out := ruleReport{ruleID: q.ruleID, option: "require", selects: q.selector.text(&configured.Selector)}
+	out := ruleReport{ruleID: q.ruleID, option: "require", selects: q.text(&configured.Selector)}
 	if q.narrow != nil {
 		out.selects = strings.TrimPrefix(out.selects+" match "+q.narrowTold.names, " ")
 	}

@@ -125,7 +125,7 @@ func offlineHandler(h map[string]any, failed bool) map[string]any {
 			inner["routes"] = offlineRoutes(inner["routes"], true)
 		}
 		return h
-	case "rewrite", "vars", "map", "headers", "invoke":
+	case "rewrite", "vars", "map", "headers", "invoke", "request_body", "encode", "log_append":
 		return h
 	case "static_response", "error":
 		if failed && h["abort"] != true {

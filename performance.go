@@ -53,6 +53,9 @@ func (p *performance) ending() string {
 
 func (e *explanation) print(b *bytes.Buffer) {
 	line(b, 0, "visitor: "+e.visitor())
+	if len(e.ignored) > 0 {
+		line(b, 0, "ignored, as the issuer may not grant it: role "+strings.Join(e.ignored, " "))
+	}
 	if e.served != e.asked {
 		line(b, 0, "served as "+e.served)
 	}

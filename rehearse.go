@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -132,11 +133,20 @@ type tried struct {
 	status int // 200: the next handler was reached
 }
 
+// told words the answer.
+func (t *tried) told() string {
+	if t.no == nil && t.status != http.StatusOK {
+		return fmt.Sprintf("%d, as the gate itself failed", t.status)
+	}
+	return t.verdict()
+}
+
 // try sends a request through a rehearsal of the gate, and nothing else.
 func (g *Gatehouse) try(r *http.Request, who *AssumedVisitor) (tried, error) {
 	var out tried
 	with := &rehearsal{visitor: who, seen: func(gate *gate, r *http.Request, v views, let admission, no *refusal) {
 		out.explanation = g.explain(gate, r, v, let, no)
+		out.noteIgnored(who)
 		out.outside = g.restsOn(&out.explanation, v, who)
 	}}
 	probe := &Gatehouse{gate: g.gate.rehearse(with)}

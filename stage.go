@@ -123,7 +123,9 @@ func (s *stage) perform(ctx context.Context, c *call) (*performance, error) {
 		}
 		with.seen = func(gate *gate, r *http.Request, v views, let admission, no *refusal) {
 			problem = errors.Join(problem, with.err)
-			out.gates = append(out.gates, g.explain(gate, r, v, let, no))
+			e := g.explain(gate, r, v, let, no)
+			e.noteIgnored(&c.visitor)
+			out.gates = append(out.gates, e)
 		}
 		g.gate = serving.rehearse(with)
 	}
