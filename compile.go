@@ -92,4 +92,9 @@ func (g *Gatehouse) nameRules() {
 			name(&is.Source, "issuers", i)
 		}
 	}
+	for i, o := range g.RoleOrders {
+		if o != nil {
+			name(&o.Source, "role_orders", i)
+		}
+	}
 }
