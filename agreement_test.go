@@ -27,7 +27,7 @@ func TestCheckAgreesWithTheHandler(t *testing.T) {
 		requests = 125
 	)
 	t.Logf("seed %d", seed)
-	rnd := dice{rand.New(rand.NewPCG(seed, seed))}
+	rnd := checkDice{rand.New(rand.NewPCG(seed, seed))}
 	seen := make(map[string]int)
 	for range ruleSets {
 		signer := newSigner(t, testIssuer)
@@ -179,16 +179,16 @@ func (r randomRequest) call() *call {
 	return c
 }
 
-// dice makes rules and requests that have much to do with each other.
-type dice struct{ *rand.Rand }
+// checkDice makes rules and requests that have much to do with each other.
+type checkDice struct{ *rand.Rand }
 
-func (d dice) one(of ...string) string { return of[d.IntN(len(of))] }
+func (d checkDice) one(of ...string) string { return of[d.IntN(len(of))] }
 
-func (d dice) some(of ...string) []string {
+func (d checkDice) some(of ...string) []string {
 	return slices.DeleteFunc(slices.Clone(of), func(string) bool { return d.IntN(2) == 0 })
 }
 
-func (d dice) request() randomRequest {
+func (d checkDice) request() randomRequest {
 	r := randomRequest{
 		method: d.one("GET", "GET", "HEAD", "POST", "DELETE", "OPTIONS"),
 		path: d.one("/", "/a", "/a/x", "/a/x", "/b/x", "/b/x/y", "/c/x", "/old/x", "/A/x", "//a/x", "/a;p/x", "/a%2fx", "/a/../b/x", "/dump.sql") +
@@ -214,7 +214,7 @@ func (d dice) request() randomRequest {
 	return r
 }
 
-func (d dice) caddyfile(s *signer) string {
+func (d checkDice) caddyfile(s *signer) string {
 	var rules strings.Builder
 	for range 2 + d.IntN(10) {
 		rules.WriteString("\t\t\t" + d.rule() + "\n")
@@ -236,11 +236,11 @@ func (d dice) caddyfile(s *signer) string {
 }`, s.issuer, s.keyFile, testAudience, rules.String(), s.keyFile)
 }
 
-func (d dice) selector() string {
+func (d checkDice) selector() string {
 	return strings.TrimSpace(d.one("", "", "", "POST DELETE", "GET") + " " + d.one("/a/*", "/a/*", "/b/*", "/b/x", "/c/*", "@danger"))
 }
 
-func (d dice) rule() string {
+func (d checkDice) rule() string {
 	switch d.IntN(8) {
 	case 0:
 		return "deny " + d.one(d.selector(), "sensitive_files", "ip 203.0.113.0/24")
@@ -258,7 +258,7 @@ func (d dice) rule() string {
 	return "require " + d.selector() + " " + d.condition(true)
 }
 
-func (d dice) condition(signIn bool) string {
+func (d checkDice) condition(signIn bool) string {
 	kinds := map[string]string{
 		"role": "role " + d.one("admin", "reseller", "user"), "scope": "scope " + d.one("read", "write", "read write"),
 		"user": "user ada", "claim": "claim plan gold", "issuer": "issuer " + testIssuer, "ip": "ip 192.0.2.0/24 2001:db8::/32",

@@ -3,26 +3,35 @@ package gatehouse
 import (
 	"context"
 	"errors"
+	"net/http"
 	"path/filepath"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/caddy-gatehouse/gatehouse/internal/keyset"
+	"github.com/caddy-gatehouse/gatehouse/internal/page"
 )
 
 // App is what the gates of one configuration share, and what must start and
-// stop with it: key sets that are fetched, and the built-in issuer's key. It is
-// loaded by the first gate and needs no configuration of its own.
+// stop with it: key sets that are fetched, the built-in issuer's key, files of
+// addresses, and the pages of refusals. It is loaded by the first gate and needs
+// no configuration of its own.
 type App struct {
-	log     *zap.Logger
-	storage certmagic.Storage
+	log       *zap.Logger
+	storage   certmagic.Storage
+	transport http.RoundTripper // nil: each key set has its own
 
-	acquired []poolKey
-	remotes  []*keyset.Remote
-	builtin  *internalKey
-	files    map[string]*addressFile
+	remotes map[poolKey]*keyset.Remote // acquired
+	host    *keyset.Host               // lent to them from Start on
+	builtin *internalKey
+	files   map[string]*addressFile
+
+	records   *limitRecords // nil: nothing is counted
+	libraries map[page.Sources]*page.Library
+	buffers   *sync.Pool // of *[]byte, for bodies
 
 	stop    context.CancelFunc
 	polling chan struct{} // closed when files are no longer looked at
@@ -40,14 +49,16 @@ func (App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
 	a.storage = ctx.Storage()
+	a.buffers = new(sync.Pool)
 	return nil
 }
 
 // Start begins to fetch keys. It does not wait for them: an issuer that is out
 // of reach must not keep a server from starting.
 func (a *App) Start() error {
+	a.host = &keyset.Host{Store: keyStore{a.storage}, Log: a.log}
 	for _, remote := range a.remotes {
-		remote.Start(keyStore{a.storage})
+		remote.Start(a.host)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
@@ -65,10 +76,13 @@ func (a *App) Start() error {
 }
 
 // Stop ends what Start began for this configuration alone. Key sets go on as
-// long as another configuration uses them.
+// long as another configuration uses them, with its storage and its log.
 func (a *App) Stop() error {
 	if a.stop == nil {
 		return nil
+	}
+	for _, remote := range a.remotes {
+		remote.Leave(a.host)
 	}
 	a.stop()
 	if a.builtin != nil {
@@ -80,30 +94,41 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// Cleanup releases the key sets that this configuration acquired.
+// Cleanup releases what this configuration acquired of what the process shares.
 func (a *App) Cleanup() error {
-	errs := make([]error, 0, len(a.acquired))
-	for _, key := range a.acquired {
+	errs := make([]error, 0, len(a.remotes)+1)
+	for key := range a.remotes {
 		_, err := keyPool.Delete(key)
 		errs = append(errs, err)
 	}
-	a.acquired = nil
+	a.remotes = nil
+	if a.records != nil {
+		a.records = nil
+		_, err := limitPool.Delete(limitPoolKey)
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
-// remote returns the shared key set for the options. No network is used before
-// Start.
+// remote returns the shared key set for the options: acquired once, whatever
+// number of gates asks for it. No network is used before Start.
 func (a *App) remote(o keyset.Options) (readyKeys, error) {
-	o.Log = a.log
 	if err := o.Check(); err != nil {
 		return readyKeys{}, err
 	}
-	key, remote, err := acquireKeys(o)
+	key := poolKeyOf(o)
+	if remote, acquired := a.remotes[key]; acquired {
+		return readyKeys{remote}, nil
+	}
+	o.Transport = a.transport
+	remote, err := acquireKeys(key, o)
 	if err != nil {
 		return readyKeys{}, err
 	}
-	a.acquired = append(a.acquired, key)
-	a.remotes = append(a.remotes, remote)
+	if a.remotes == nil {
+		a.remotes = make(map[poolKey]*keyset.Remote)
+	}
+	a.remotes[key] = remote
 	return readyKeys{remote}, nil
 }
 
@@ -116,6 +141,15 @@ func (a *App) internal() *internalKey {
 		a.builtin = newInternalKey()
 	}
 	return a.builtin
+}
+
+// limits returns what lock-outs and throttles are counted in.
+func (a *App) limits() *limitRecords {
+	if a.records == nil {
+		records := acquireLimits()
+		a.records = &records
+	}
+	return a.records
 }
 
 // addressFile returns the file of addresses of that name, which all gates share.
@@ -133,6 +167,24 @@ func (a *App) addressFile(name string) (*addressFile, error) {
 	}
 	a.files[key] = f
 	return f, nil
+}
+
+// pages returns the templates and catalogues from these folders, which gates
+// share: a thousand sites read and try them out once.
+func (a *App) pages(from page.Sources) (*page.Library, error) {
+	key := page.Sources{Templates: from.Templates, Locales: from.Locales}
+	if library, ok := a.libraries[key]; ok {
+		return library, nil
+	}
+	library, err := page.Load(from)
+	if err != nil {
+		return nil, err
+	}
+	if a.libraries == nil {
+		a.libraries = map[page.Sources]*page.Library{}
+	}
+	a.libraries[key] = library
+	return library, nil
 }
 
 func (a *App) warn(message, file string) {

@@ -2,11 +2,8 @@ package gatehouse
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,56 +20,6 @@ import (
 	"github.com/caddy-gatehouse/gatehouse/internal/token"
 )
 
-// fakeIssuer serves discovery and one key over loopback http.
-type fakeIssuer struct {
-	*signer
-	fetches atomic.Int64
-	broken  atomic.Bool
-}
-
-func newFakeIssuer(t *testing.T) *fakeIssuer {
-	t.Helper()
-	f := new(fakeIssuer)
-	srv := httptest.NewServer(f)
-	t.Cleanup(srv.Close)
-	f.signer = newSigner(t, srv.URL)
-	return f
-}
-
-func (f *fakeIssuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case f.broken.Load():
-		w.WriteHeader(http.StatusInternalServerError)
-	case strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
-		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": f.issuer, "jwks_uri": f.issuer + "/keys"})
-	case r.URL.Path == "/keys":
-		f.fetches.Add(1)
-		_, _ = fmt.Fprintf(w, `{"keys":[{"kty":"OKP","crv":"Ed25519","x":%q}]}`, publicX(f.private))
-	default:
-		w.WriteHeader(http.StatusNotFound)
-	}
-}
-
-func (f *fakeIssuer) caddyfile(sites int) string {
-	var b strings.Builder
-	for i := range sites {
-		fmt.Fprintf(&b, `
-:%d {
-	route {
-		gatehouse {
-			issuer %s {
-				audience panel
-			}
-			public /login
-		}
-		header %s ran
-		respond "next"
-	}
-}`, 10080+i, f.issuer, reachedHeader)
-	}
-	return b.String()
-}
-
 // A token of a discovered issuer is verified with the key that it publishes.
 func TestDiscovery(t *testing.T) {
 	f := newFakeIssuer(t)
@@ -85,7 +32,7 @@ func TestDiscovery(t *testing.T) {
 // who needs no key is not made to wait for one.
 func TestIssuerOutOfReach(t *testing.T) {
 	f := newFakeIssuer(t)
-	f.broken.Store(true)
+	f.fail(status(http.StatusInternalServerError, ""))
 	s := newSiteFrom(t, f.signer, f.caddyfile(1))
 	w := s.expect(refusedWith(503, codeKeysUnavailable), ask{target: "/", token: f.token(t, nil)})
 	retryAfter := w.Header().Get("Retry-After")

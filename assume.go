@@ -143,7 +143,11 @@ func (a *authenticator) assume(who *AssumedVisitor) (*identity, error) {
 	for name, value := range who.Claim {
 		as.Claims[name] = []string{value}
 	}
-	id := issuer.identity(token.AssumedClaims(as))
+	claims, err := token.AssumedClaims(as)
+	if err != nil {
+		return nil, err
+	}
+	id := issuer.identity(claims)
 	id.by = a
 	return id, nil
 }

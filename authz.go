@@ -53,28 +53,44 @@ func (g *Gatehouse) compileRules(ctx caddy.Context, files addressFiles) (ruleset
 	return rs, nil
 }
 
-// findEither returns the first rule that matches any view of the request, or
-// the address.
+// findEither returns the first rule that matches any view of the request; where
+// none does, the first that holds the address. That it matches counts for more
+// than that another one cannot be judged: the order of lines tells nothing.
 func findEither(rules []*pathRule, v views, who *visitor) (*pathRule, *refusal) {
+	var failed *refusal
+	byAddress := false
 	for _, rule := range rules {
-		if rule.addresses != nil {
-			if !who.address.IsValid() {
-				return nil, &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "no client address"}
-			}
-			if rule.addresses.contains(who.address) {
-				return rule, nil
-			}
-			continue
-		}
+		byAddress = byAddress || rule.addresses != nil
 		matched, no := either(rule.ruleID, v, rule.matches)
-		if no != nil {
-			return nil, no
-		}
 		if matched {
 			return rule, nil
 		}
+		failed = worse(failed, no)
 	}
-	return nil, nil
+	if failed != nil || !byAddress {
+		return nil, failed
+	}
+	return findAddress(rules, who), nil
+}
+
+// findAddress takes an unknown address for one of every list: nobody can say
+// that it is not.
+func findAddress(rules []*pathRule, who *visitor) *pathRule {
+	for _, rule := range rules {
+		if rule.addresses != nil && (!who.address.IsValid() || rule.addresses.contains(who.address)) {
+			return rule
+		}
+	}
+	return nil
+}
+
+// worse is the one of two failures to tell of: the first, but our own before a
+// matcher's wish for a retry.
+func worse(a, b *refusal) *refusal {
+	if a == nil || b != nil && b.code == codeInternalError && a.code != codeInternalError {
+		return b
+	}
+	return a
 }
 
 // either reports whether any view matches. A matcher's error refuses.
@@ -103,16 +119,18 @@ func (rs *ruleset) opens(v views) (bool, *refusal) {
 }
 
 func (rs *ruleset) opensView(r *http.Request) (bool, *refusal) {
+	var failed *refusal
 	for _, rule := range rs.public {
 		matched, err := rule.matches(r)
 		if err != nil {
-			return false, matcherRefusal(rule.ruleID, err)
+			failed = worse(failed, matcherRefusal(rule.ruleID, err))
+			continue
 		}
 		if matched {
 			return true, nil
 		}
 	}
-	return false, nil
+	return false, failed
 }
 
 // matcherRefusal turns a matcher's error into a refusal. Caddy's address
@@ -134,6 +152,8 @@ func (rs *ruleset) denied(v views, who *visitor) *refusal {
 		return no
 	case rule == nil:
 		return nil
+	case rule.addresses != nil && !who.address.IsValid():
+		return &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "no client address"}
 	case rule.addresses != nil:
 		return &refusal{code: codeAddressDenied, rule: rule.ruleID, cause: "deny ip", lacks: map[string]string{"address": who.address.String()}}
 	}
@@ -143,19 +163,18 @@ func (rs *ruleset) denied(v views, who *visitor) *refusal {
 // matching appends to buf the requirements that speak of the request, all but
 // the hiding ones where these are passed over.
 func (rs *ruleset) matching(buf []*requirement, v views, passOver bool) ([]*requirement, *refusal) {
+	var failed *refusal
 	for _, q := range rs.require {
 		if passOver && q.hide {
 			continue
 		}
 		matched, no := either(q.ruleID, v, q.matches)
-		if no != nil {
-			return nil, no
-		}
+		failed = worse(failed, no)
 		if matched {
 			buf = append(buf, q)
 		}
 	}
-	return buf, nil
+	return buf, failed
 }
 
 // admitAddress judges the address lines of rules that speak to everybody,
@@ -178,16 +197,39 @@ func admitAddress(requirements []*requirement, who *visitor) (byAddress bool, no
 func admit(requirements []*requirement, who *visitor) *refusal {
 	var found shortfall
 	for _, q := range requirements {
-		if !allHold(q.when, who) {
+		if !q.speaksTo(who, &found) {
 			continue
 		}
 		for i := range q.conditions {
-			if c := &q.conditions[i]; !q.judgesFirst(c) && !c.holds(who) {
+			switch c := &q.conditions[i]; {
+			case q.judgesFirst(c):
+			case !c.holds(who):
 				found.add(q, c)
+			case c.kind == kindACR:
+				found.held = inCommon(found.held, c.values)
 			}
 		}
 	}
 	return found.refusal(who)
+}
+
+// speaksTo judges `when`. Of a visitor without an address nobody can say that
+// the rule passes them over: that is a shortfall of its own.
+func (q *requirement) speaksTo(who *visitor, found *shortfall) bool {
+	var unknown *condition
+	for i := range q.when {
+		c := &q.when[i]
+		switch {
+		case c.kind == kindIP && !who.address.IsValid():
+			unknown = c
+		case !c.holds(who):
+			return false
+		}
+	}
+	if unknown != nil {
+		found.add(q, unknown)
+	}
+	return true
 }
 
 // judgesFirst tells the conditions that are judged before any credential.
@@ -200,7 +242,8 @@ type shortfall struct {
 	told   *condition
 	hide   *requirement
 	maxAge time.Duration
-	acr    []string
+	acr    []string // what rules that refuse would take
+	held   []string // what rules that are satisfied take
 }
 
 func (s *shortfall) add(q *requirement, c *condition) {
@@ -211,19 +254,26 @@ func (s *shortfall) add(q *requirement, c *condition) {
 	if q.hide && s.hide == nil {
 		s.hide = q
 	}
-	switch c.kind {
-	case kindFresh:
-		if s.maxAge == 0 || c.fresh < s.maxAge {
-			s.maxAge = c.fresh
-		}
-	case kindACR:
-		// One sign-in must satisfy all rules.
-		if common := slices.DeleteFunc(slices.Clone(c.values), func(v string) bool { return !slices.Contains(s.acr, v) }); len(common) > 0 {
-			s.acr = common
-		} else if s.acr == nil {
-			s.acr = c.values
-		}
+	if c.kind == kindFresh && (s.maxAge == 0 || c.fresh < s.maxAge) {
+		s.maxAge = c.fresh
 	}
+	if c.kind == kindACR {
+		s.acr = inCommon(s.acr, c.values)
+	}
+}
+
+// inCommon narrows values, which are in order of preference, to those that
+// another rule takes too: one sign-in must satisfy all. Where none does, the
+// first rule's are told.
+func inCommon(values, others []string) []string {
+	if values == nil {
+		return others
+	}
+	common := slices.DeleteFunc(slices.Clone(values), func(v string) bool { return !slices.Contains(others, v) })
+	if len(common) == 0 {
+		return values
+	}
+	return common
 }
 
 func (s *shortfall) refusal(who *visitor) *refusal {
@@ -233,7 +283,11 @@ func (s *shortfall) refusal(who *visitor) *refusal {
 	no := s.told.refusal(s.rule, who)
 	no.hiddenBy = s.hide
 	if no.code == codeStepUpRequired {
-		no.maxAge, no.acr = s.maxAge, s.acr
+		// A new sign-in must not lose what the old one had.
+		no.maxAge, no.acr = s.maxAge, s.held
+		if s.acr != nil {
+			no.acr = inCommon(s.acr, s.held)
+		}
 	}
 	return no
 }

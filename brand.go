@@ -1,23 +1,15 @@
 package gatehouse
 
 import (
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"go.uber.org/zap"
-	"golang.org/x/text/language"
-
 	"github.com/caddy-gatehouse/gatehouse/internal/page"
 )
-
-//go:embed templates
-var embedded embed.FS
 
 // Brand is whose pages these are. The brand whose host names match a request
 // best is shown: exact before the longest wildcard before the one without hosts.
@@ -68,31 +60,6 @@ type Link struct {
 	URL string `json:"url"`
 }
 
-// Pages says how refusals are worded.
-type Pages struct {
-	// The language where the client asks for none that there is. Default: `en`.
-	Language string `json:"language,omitempty"`
-
-	// How much a 403 tells about what is missing: `quiet` (default) nothing,
-	// `role` the roles, `full` also scopes, claims and the visitor's address.
-	Detail string `json:"detail,omitempty"`
-}
-
-// Challenge is what 401 answers say in WWW-Authenticate.
-type Challenge struct {
-	// The protection space (RFC 9110, section 11.5). Printable ASCII.
-	// Default: `gatehouse`.
-	Realm string `json:"realm,omitempty"`
-}
-
-const (
-	defaultRealm = "gatehouse"
-
-	detailQuiet = "quiet"
-	detailRole  = "role"
-	detailFull  = "full"
-)
-
 func (g *Gatehouse) checkBrands() error {
 	for i, b := range g.Brands {
 		if b == nil || slices.Contains(b.Links, nil) {
@@ -113,35 +80,6 @@ func (g *Gatehouse) checkBrands() error {
 		}
 	}
 	return nil
-}
-
-func (p *Pages) check() error {
-	if p == nil {
-		return nil
-	}
-	if p.Language != "" {
-		if _, err := language.Parse(p.Language); err != nil {
-			return fmt.Errorf("pages: language %q is not a language tag; expected one such as en or pt-BR", p.Language)
-		}
-	}
-	if !slices.Contains([]string{"", detailQuiet, detailRole, detailFull}, p.Detail) {
-		return fmt.Errorf("pages: found detail %q; expected quiet, role or full", p.Detail)
-	}
-	return nil
-}
-
-func (c *Challenge) check() error {
-	if c != nil && strings.ContainsFunc(c.Realm, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return fmt.Errorf("challenge: realm %q: expected printable ASCII, which is all that a header carries safely", c.Realm)
-	}
-	return nil
-}
-
-func (g *Gatehouse) realm() string {
-	if g.Challenge == nil || g.Challenge.Realm == "" {
-		return defaultRealm
-	}
-	return g.Challenge.Realm
 }
 
 func (b *Brand) check() error {
@@ -248,47 +186,4 @@ func (b *Brand) compile() (page.Brand, error) {
 		out.Links = append(out.Links, link)
 	}
 	return out, nil
-}
-
-// compileTeller makes what answers refusals.
-func (g *Gatehouse) compileTeller(log *zap.Logger, sources tokenSources) (*teller, error) {
-	realm, err := resolve("realm", g.realm())
-	if err != nil {
-		return nil, err
-	}
-	if err := (&Challenge{Realm: realm}).check(); err != nil {
-		return nil, err
-	}
-	templates, err := fs.Sub(embedded, "templates")
-	if err != nil {
-		return nil, err
-	}
-	opts := page.Options{Templates: templates, Language: "en"}
-	if g.Challenge != nil {
-		opts.Realm = realm // stands in for a brand's name, if the operator chose it
-	}
-	detail := detailQuiet
-	if g.Pages != nil {
-		if g.Pages.Language != "" {
-			opts.Language = g.Pages.Language
-		}
-		if g.Pages.Detail != "" {
-			detail = g.Pages.Detail
-		}
-	}
-	for _, b := range g.Brands {
-		compiled, err := b.compile()
-		if err != nil {
-			return nil, at(b.Source, fmt.Errorf("brand: %w", err))
-		}
-		opts.Brands = append(opts.Brands, compiled)
-	}
-	pages, err := page.New(opts)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range pages.Warnings() {
-		log.Warn(w)
-	}
-	return newTeller(log, pages, realm, detail, sources), nil
 }

@@ -171,7 +171,7 @@ func TestPathParametersCanBeDenied(t *testing.T) {
 // The last row of the README's truth table: who brings nothing to check needs no keys.
 func TestKeysOutOfReachInTheTruthTable(t *testing.T) {
 	f := newFakeIssuer(t)
-	f.broken.Store(true)
+	f.fail(status(http.StatusInternalServerError, ""))
 	s := newSiteFrom(t, f.signer, f.caddyfile(1))
 	s.expect(refusedWith(401, codeCredentialsMissing), ask{target: "/"})
 	s.expect(refusedWith(503, codeKeysUnavailable), ask{target: "/", token: f.token(t, nil)})

@@ -49,6 +49,12 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		token_limit <bytes>
 //		cache <entries> | off
 //
+//		lockout {
+//			failures <n>
+//			window   <duration>
+//			ban      <duration>
+//		}
+//		throttle <n> <duration> [by user|address]
 //		role_order <role> > <role> > ...
 //		deny   [<METHOD>...] <path|@matcher>... | sensitive_files | ip <cidr|address|file|private_ranges>...
 //		hide   [<METHOD>...] <path|@matcher>... | sensitive_files | ip <cidr|address|file|private_ranges>...
@@ -66,6 +72,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			fresh   <duration>
 //			acr     <value>...
 //			any     { <kind lines> }
+//			throttle <n> <duration> [by user|address]
 //			name    <id>
 //			message <text>
 //			hide
@@ -88,11 +95,27 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			link           <label> <url>
 //		}
 //		pages {
-//			language <tag>
-//			detail   quiet|role|full
+//			templates       <dir>
+//			locales         <dir>
+//			language        <tag>
+//			format          [<path|@matcher>...] auto|html|problem|json|text
+//			detail          quiet|role|full
+//			problem_base    <url>
+//			frame_ancestors <source>...
 //		}
+//		on_refusal respond|redirect|error
 //		challenge {
-//			realm <text>
+//			realm             <text>
+//			forbidden         off|scope
+//			resource_metadata <url>
+//		}
+//		profile default|rfc
+//		cors {
+//			origins <origin>...
+//			methods <METHOD>...
+//			headers <name>...
+//			credentials
+//			max_age <duration>
 //		}
 //		identity_headers {
 //			<name> id|roles|scopes|issuer
@@ -101,15 +124,15 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		strip_token
 //	}
 //
-// Only issuer, token, role_order, deny, hide, public, require, expect, brand, link and,
-// within require, when, any and the kinds can be repeated. Named matchers are resolved by
+// Only issuer, token, role_order, deny, hide, public, require, expect, brand, link,
+// format and, within require, when, any and the kinds can be repeated. Named matchers are resolved by
 // FinalizeUnmarshalCaddyfile, which must be called after this.
 func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
 		return d.Errf("gatehouse: found %q after the matcher; expected a block", d.Val())
 	}
-	line := d.Line()
+	g.place = source(d)
 	err := block(d, "gatehouse", words{
 		"issuer":           {g.parseIssuer, many},
 		"token":            {g.parseToken, many},
@@ -119,17 +142,22 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"hide":             {pathRuleParser(g, &g.Hide), many},
 		"public":           {pathRuleParser(g, &g.Public), many},
 		"require":          {g.parseRequire, many},
+		"lockout":          {g.parseLockout, once},
+		"throttle":         {throttleParser(&g.Throttle), once},
 		"role_order":       {g.parseRoleOrder, many},
 		"expect":           {g.parseExpect, many},
 		"ambiguous_paths":  {g.parseAmbiguousPaths, once},
 		"brand":            {g.parseBrand, many},
 		"pages":            {g.parsePages, once},
 		"challenge":        {g.parseChallenge, once},
+		"on_refusal":       {checked(text(&g.OnRefusal, "respond|redirect|error"), g.checkOnRefusal), once},
+		"profile":          {checked(text(&g.Profile, "default|rfc"), g.checkProfile), once},
+		"cors":             {g.parseCORS, once},
 		"identity_headers": {g.parseIdentityHeaders, once},
 		"strip_token":      {given(&g.StripToken), once},
 	})
 	if err == nil && len(g.Issuers) == 0 && len(g.Public) == 0 {
-		err = at(fmt.Sprintf("%s:%d", filepath.Base(d.File()), line), errNobody)
+		err = at(g.place, errNobody)
 	}
 	return err
 }
@@ -175,25 +203,40 @@ const (
 
 // block parses a block of options. It must be there and hold something.
 func block(d *caddyfile.Dispenser, what string, known words) error {
+	found, err := options(d, what, known)
+	if err == nil && found == 0 {
+		err = d.Errf("%s: found no option; expected a block with some of %s", what, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+	}
+	return err
+}
+
+// optionalBlock parses a block that may be missing, but not empty.
+func optionalBlock(d *caddyfile.Dispenser, what string, known words) error {
+	found, err := options(d, what, known)
+	if err == nil && found == 0 && d.Val() == "}" {
+		err = d.Errf("%s: found an empty block; expected some of %s, or no block", what, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+	}
+	return err
+}
+
+// options parses what is in a block, and counts it.
+func options(d *caddyfile.Dispenser, what string, known words) (found int, err error) {
 	seen := make(map[string]int)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()
 		w, ok := known[name]
 		if !ok {
-			return d.Errf("%s: found %q; expected one of %s", what, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return 0, d.Errf("%s: found %q; expected one of %s", what, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 		if line, twice := seen[name]; twice && !w.many {
-			return d.Errf("%s: %s is there already, on line %d; expected it once", what, name, line)
+			return 0, d.Errf("%s: %s is there already, on line %d; expected it once", what, name, line)
 		}
 		seen[name] = d.Line()
 		if err := w.parse(d); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	if len(seen) == 0 {
-		return d.Errf("%s: found no option; expected a block with some of %s", what, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-	}
-	return nil
+	return len(seen), nil
 }
 
 // values returns what follows an option on its line. usage is shown when there

@@ -38,14 +38,34 @@ func (b *Brand) parseLink(d *caddyfile.Dispenser) error {
 }
 
 func (g *Gatehouse) parsePages(d *caddyfile.Dispenser) error {
-	g.Pages = new(Pages)
+	g.Pages = &Pages{Source: source(d)}
 	if d.NextArg() {
 		return d.Errf("pages: found %q; expected a block", d.Val())
 	}
+	p := g.Pages
 	return block(d, "pages", words{
-		"language": {checked(text(&g.Pages.Language, "<tag>"), g.Pages.check), once},
-		"detail":   {checked(text(&g.Pages.Detail, "quiet|role|full"), g.Pages.check), once},
+		"templates":       {text(&p.Templates, "<dir>"), once},
+		"locales":         {text(&p.Locales, "<dir>"), once},
+		"language":        {checked(text(&p.Language, "<tag>"), p.checkValues), once},
+		"format":          {g.parseFormat, many},
+		"detail":          {checked(text(&p.Detail, "quiet|role|full"), p.checkValues), once},
+		"problem_base":    {checked(text(&p.ProblemBase, "<url>"), p.checkValues), once},
+		"frame_ancestors": {checked(texts(&p.FrameAncestors, "<source>..."), p.checkValues), once},
 	})
+}
+
+func (g *Gatehouse) parseFormat(d *caddyfile.Dispenser) error {
+	f := &PageFormat{Source: source(d)}
+	rest := g.parseSelector(d, &f.Selector)
+	if len(rest) != 1 {
+		return d.Errf("pages: format: found %s after the matcher; expected `format [<path|@matcher>...] %s`", count(rest), formatNames)
+	}
+	f.Format = rest[0]
+	if _, ok := formatOf(f.Format); !ok {
+		return d.Errf("pages: format: found %q; expected `format [<path|@matcher>...] %s`", f.Format, formatNames)
+	}
+	g.Pages.Formats = append(g.Pages.Formats, f)
+	return noBlock(d, "format")
 }
 
 func (g *Gatehouse) parseChallenge(d *caddyfile.Dispenser) error {
@@ -54,6 +74,8 @@ func (g *Gatehouse) parseChallenge(d *caddyfile.Dispenser) error {
 		return d.Errf("challenge: found %q; expected a block", d.Val())
 	}
 	return block(d, "challenge", words{
-		"realm": {checked(text(&g.Challenge.Realm, "<text>"), g.Challenge.check), once},
+		"realm":             {checked(text(&g.Challenge.Realm, "<text>"), g.Challenge.check), once},
+		"forbidden":         {checked(text(&g.Challenge.Forbidden, "off|scope"), g.Challenge.check), once},
+		"resource_metadata": {checked(text(&g.Challenge.ResourceMetadata, "<url>"), g.Challenge.check), once},
 	})
 }

@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -45,6 +46,8 @@ func pathRuleParser(g *Gatehouse, into *[]*PathRule) func(*caddyfile.Dispenser) 
 			return d.Errf("%s: ip: found no value; expected `%s ip <cidr|address|file|private_ranges>...`", option, option)
 		case len(rest) == 1 && rest[0] == "sensitive_files" && option != "public":
 			rule.SensitiveFiles = true
+		case len(rest) > 1 && rest[0] == "sensitive_files" && option != "public":
+			return d.Errf("%s: found %q after sensitive_files, which stands alone; expected paths on a line of their own", option, rest[1])
 		case len(rest) > 0:
 			return d.Errf("%s: found %q; expected %s", option, rest[0], pathRuleUsage(option))
 		case len(rule.Paths) == 0 && !hasPending(g.pending, &rule.Selector):
@@ -84,6 +87,7 @@ func (g *Gatehouse) parseRequire(d *caddyfile.Dispenser) error {
 	options := requireWords(&q.Conditions, "require")
 	options["match"] = word{q.parseMatch, once}
 	options["when"] = word{q.parseWhen, many}
+	options["throttle"] = word{throttleParser(&q.Throttle), once}
 	options["name"] = word{text(&q.Name, "<id>"), once}
 	options["message"] = word{text(&q.Message, "<text>"), once}
 	options["hide"] = word{given(&q.Hide), once}
@@ -181,33 +185,32 @@ func newCondition(option, usage string, line []string) (*Condition, error) {
 
 func (c *Condition) setFresh(option string, found []string) error {
 	if len(found) == 1 {
-		if age, err := caddy.ParseDuration(found[0]); err == nil && age > 0 {
+		if age, err := caddy.ParseDuration(found[0]); err == nil && age >= time.Second {
 			c.Fresh = caddy.Duration(age)
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: fresh: found %q; expected `fresh <duration>`, such as `fresh 15m`", option, strings.Join(found, " "))
+	return fmt.Errorf("%s: fresh: found %q; expected `fresh <duration>` of at least 1s, such as `fresh 15m`", option, strings.Join(found, " "))
 }
 
 func (g *Gatehouse) parseRoleOrder(d *caddyfile.Dispenser) error {
 	o := &RoleOrder{Source: source(d)}
 	found := d.RemainingArgs()
+	wrong := len(found)%2 == 0 || len(found) < 3
 	for i, text := range found {
-		if (text == ">") != (i%2 == 1) {
-			return d.Errf("role_order: found %q; expected `role_order <role> > <role> > ...`, the greatest first, with a space on both sides of each >", strings.Join(found, " "))
-		}
+		wrong = wrong || (text == ">") != (i%2 == 1)
 		if i%2 == 0 {
 			o.Roles = append(o.Roles, text)
 		}
 	}
-	if len(found)%2 == 0 || len(found) < 3 {
-		return d.Errf("role_order: found %q; expected `role_order <role> > <role> > ...`, the greatest first", strings.Join(found, " "))
+	if wrong {
+		return d.Errf("role_order: found %q; expected `role_order <role> > <role> > ...`, the greatest first, with a space on both sides of each >", strings.Join(found, " "))
 	}
 	g.RoleOrders = append(g.RoleOrders, o)
 	if err := noBlock(d, "role_order"); err != nil {
 		return err
 	}
-	return wrap(d, g.checkRoleOrders())
+	return g.checkRoleOrders()
 }
 
 func (q *Require) parseMatch(d *caddyfile.Dispenser) error {

@@ -22,8 +22,8 @@ func (g *Gatehouse) check() error {
 		return fmt.Errorf("cache: found %d; expected a number of tokens up to %d, or off", n, maxRemembered)
 	}
 	for _, check := range []func() error{
-		g.checkIssuers, g.checkTokens, g.checkRoleOrders, g.checkRules, g.AmbiguousPaths.check, g.checkIdentityHeaders,
-		g.checkBrands, g.Pages.check, g.Challenge.check, g.checkExpectations,
+		g.checkIssuers, g.checkTokens, g.Lockout.check, g.Throttle.check, g.checkRoleOrders, g.checkRules, g.AmbiguousPaths.check, g.checkIdentityHeaders,
+		g.checkBrands, g.Pages.check, g.Challenge.check, g.checkOnRefusal, g.checkRedirect, g.checkProfile, g.CORS.check, g.checkExpectations,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -84,6 +84,7 @@ func (g *Gatehouse) checkRules() error {
 	for _, is := range g.Issuers {
 		issuers = append(issuers, is.name())
 	}
+	named := make(map[string]string)
 	for _, q := range g.Require {
 		if q == nil {
 			return errors.New("require: found null")
@@ -91,6 +92,10 @@ func (g *Gatehouse) checkRules() error {
 		if err := q.check(issuers); err != nil {
 			return err
 		}
+		if first, twice := named[q.Name]; twice && q.Name != "" {
+			return at(q.Source, fmt.Errorf("require: found name %s, which is that of %s; expected one of its own, by which logs and metrics tell rules apart", q.Name, first))
+		}
+		named[q.Name] = q.Source
 	}
 	return nil
 }

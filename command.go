@@ -22,12 +22,12 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "gatehouse",
-		Usage: "token | check ...",
+		Usage: "token|check|templates|preview ...",
 		Short: "Tools for the gatehouse handler",
 		Long: `
 Tools for the gatehouse handler. Results go to stdout, talk goes to stderr.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(tokenCommand(), checkCommand())
+			cmd.AddCommand(tokenCommand(), checkCommand(), templatesCommand(), previewCommand())
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		},
 	})
@@ -182,13 +182,13 @@ func internalAudience(config []byte) ([]string, error) {
 	if len(config) == 0 {
 		return nil, errors.New("found no configuration; expected --config <path>, or --audience <aud>")
 	}
-	var tree any
-	if err := json.Unmarshal(config, &tree); err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	issuers, err := findInternal(tree)
+	gates, err := gatesIn(config)
 	if err != nil {
 		return nil, err
+	}
+	var issuers []*Issuer
+	for _, g := range gates {
+		issuers = append(issuers, slices.DeleteFunc(g.Issuers, func(is *Issuer) bool { return is == nil || !is.Internal })...)
 	}
 	if len(issuers) == 0 {
 		return nil, errors.New("found no `issuer internal` in the configuration; tokens from it would be of no use")
@@ -200,43 +200,4 @@ func internalAudience(config []byte) ([]string, error) {
 		}
 	}
 	return resolveAll("audience", audiences)
-}
-
-// findInternal walks a configuration for gates, wherever routes are nested.
-func findInternal(node any) ([]*Issuer, error) {
-	var found []*Issuer
-	switch n := node.(type) {
-	case []any:
-		for _, child := range n {
-			inside, err := findInternal(child)
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, inside...)
-		}
-	case map[string]any:
-		if n["handler"] == "gatehouse" {
-			return internalIssuers(n)
-		}
-		for _, child := range n {
-			inside, err := findInternal(child)
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, inside...)
-		}
-	}
-	return found, nil
-}
-
-func internalIssuers(handler map[string]any) ([]*Issuer, error) {
-	raw, err := json.Marshal(handler)
-	if err != nil {
-		return nil, err
-	}
-	var g Gatehouse
-	if err := json.Unmarshal(raw, &g); err != nil {
-		return nil, fmt.Errorf("reading the gatehouse handler: %w", err)
-	}
-	return slices.DeleteFunc(g.Issuers, func(is *Issuer) bool { return is == nil || !is.Internal }), nil
 }

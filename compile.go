@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 )
 
 // compile turns the configuration into the state that requests are judged by.
@@ -16,11 +15,8 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 		sources: newTokenSources(g.Tokens),
 		limit:   g.tokenLimit(),
 		issuers: make(map[string]*trustedIssuer, len(g.Issuers)),
+		memory:  newMemory(g.remembered()),
 		now:     time.Now,
-	}
-	var err error
-	if out.authn.memory, err = newMemory(g.remembered()); err != nil {
-		return nil, fmt.Errorf("cache: %w", err)
 	}
 	for _, is := range g.Issuers {
 		compiled, err := is.compile(app, time.Now)
@@ -32,20 +28,27 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 		}
 		out.authn.issuers[compiled.name] = compiled
 	}
+	var err error
 	if out.authn.order, err = newRoleOrder(g.RoleOrders); err != nil {
 		return nil, err
 	}
 	if out.rules, err = g.compileRules(ctx, app); err != nil {
 		return nil, err
 	}
+	if out.cors, err = g.CORS.compile(); err != nil {
+		return nil, err
+	}
+	out.limits = g.compileLimits(app)
 	out.paths = newPathReading(g.AmbiguousPaths)
 	if out.headers, err = newHeaderPlan(g.IdentityHeaders, log); err != nil {
 		return nil, err
 	}
-	out.teller, err = g.compileTeller(log, out.authn.sources)
+	out.teller, err = g.compileTeller(ctx, app, out.authn.sources)
 	if err != nil {
 		return nil, err
 	}
+	out.teller.cors = out.cors
+	out.forwarded = newForwardedWatch(&out.rules, log)
 	g.warn(log)
 	return out, nil
 }
@@ -94,19 +97,9 @@ func (g *Gatehouse) nameRules() {
 			name(&is.Source, "issuers", i)
 		}
 	}
-}
-
-// warn tells the operator of choices that are allowed and still risky.
-func (g *Gatehouse) warn(log *zap.Logger) {
-	for _, s := range g.Tokens {
-		if s.From == fromQuery {
-			log.Warn("tokens in the query are taken out before the next handler, but Caddy's access log has seen them; filter the parameter there",
-				zap.String("parameter", s.Name))
-		}
-	}
-	for _, is := range g.Issuers {
-		if is.AnyAudience {
-			log.Warn("tokens that this issuer made for other services are accepted", zap.String("issuer", is.name()), zap.String("source", is.Source))
+	for i, o := range g.RoleOrders {
+		if o != nil {
+			name(&o.Source, "role_orders", i)
 		}
 	}
 }

@@ -120,8 +120,8 @@ func (c *Condition) check(in place) error {
 	switch {
 	case c.Claim != nil:
 		return c.Claim.check(in.option)
-	case c.Fresh < 0:
-		return fmt.Errorf("%s: fresh: found %s; expected more than 0s", in.option, time.Duration(c.Fresh))
+	case c.Fresh != 0 && c.Fresh < caddy.Duration(time.Second):
+		return fmt.Errorf("%s: fresh: found %s; expected at least 1s, since auth_time counts whole seconds", in.option, time.Duration(c.Fresh))
 	case c.Any != nil:
 		return c.checkAny(in)
 	case slices.ContainsFunc(c.ACR, func(v string) bool { return strings.ContainsFunc(v, notInACR) }):
@@ -253,6 +253,7 @@ type visitor struct {
 	identity *identity // nil: anonymous
 	address  netip.Addr
 	now      func() time.Time
+	counted  bool // by throttles that look at the address
 }
 
 // holds judges one condition. Of an anonymous visitor nothing holds but ip; an

@@ -145,10 +145,15 @@ func (s *TokenSource) readHeader(lines []string) (string, int) {
 		return strings.Trim(lines[0], " \t"), len(lines)
 	}
 	for _, line := range lines {
-		scheme, rest, _ := strings.Cut(line, " ")
-		if strings.EqualFold(scheme, s.Scheme) {
+		// RFC 9110, section 11.4, has a space there. Upstreams take a tab too:
+		// what we passed over, they would believe.
+		end := strings.IndexAny(line, " \t")
+		if end < 0 {
+			end = len(line)
+		}
+		if strings.EqualFold(line[:end], s.Scheme) {
 			// Any second line counts: readers differ in which one they take.
-			return strings.Trim(rest, " "), len(lines)
+			return strings.Trim(line[end:], " \t"), len(lines)
 		}
 	}
 	return "", 0

@@ -22,6 +22,7 @@ func TestTwoCredentials(t *testing.T) {
 	}{
 		"two header lines":                 {ask{target: "/", header: http.Header{"Authorization": {"Bearer " + good, "Bearer " + other}}}, refusedWith(400, codeCredentialsAmbiguous)},
 		"two header lines, one of another": {ask{target: "/", header: http.Header{"Authorization": {"Basic YTpi", "Bearer " + good}}}, refusedWith(400, codeCredentialsAmbiguous)},
+		"a tab, and a cookie":              {ask{target: "/", header: http.Header{"Authorization": {"Bearer\t" + newSigner(t, testIssuer).token(t, nil)}, "Cookie": {"session=" + good}}}, refusedWith(401, codeTokenInvalid)},
 		"two tokens in one line":           {ask{target: "/", header: http.Header{"Authorization": {"Bearer " + good + ", Bearer " + other}}}, refusedWith(401, codeCredentialsMalformed)},
 		"two cookies":                      {ask{target: "/", header: http.Header{"Cookie": {"session=" + good + "; session=" + other}}}, refusedWith(400, codeCredentialsAmbiguous)},
 		"two parameters":                   {ask{target: "/?access_token=" + good + "&access_token=" + other}, refusedWith(400, codeCredentialsAmbiguous)},

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -25,15 +26,18 @@ type teller struct {
 	pages   *page.Pages
 	detail  string
 	queries []string // parameters that carry tokens
+	cors    *crossOrigin
+	formats formats
+	framed  bool       // some other site may show the pages in a frame
+	buffers *sync.Pool // of *[]byte
 	now     func() time.Time
 
-	challenge string // the challenge where no credential came
+	challenge challenger
+	onRefusal string
 }
 
-func newTeller(log *zap.Logger, pages *page.Pages, realm, detail string, sources tokenSources) *teller {
-	t := &teller{log: log, pages: pages, detail: detail, now: time.Now}
-	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm)
-	t.challenge = `Bearer realm="` + quoted + `"`
+func newTeller(log *zap.Logger, pages *page.Pages, challenge challenger, detail string, sources tokenSources) *teller {
+	t := &teller{log: log, pages: pages, challenge: challenge, detail: detail, now: time.Now}
 	for i := range sources {
 		if sources[i].From == fromQuery {
 			t.queries = append(t.queries, sources[i].Name)
@@ -65,9 +69,13 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 	repl.Set("http.gatehouse.request_id", id)
 	t.record(r, no, id)
 
-	kind := page.Choose(r.Header, isUpgrade(r), page.Auto)
+	kind := page.Choose(r.Header, isUpgrade(r), t.formats.find(r))
 	if no.code == codeHidden && kind != page.GRPC {
+		t.cors.allow(w.Header(), r) // as for all that passes
 		return notFound(w, r, id)
+	}
+	if t.onRefusal == onRefusalError && kind != page.GRPC {
+		return t.fail(w, r, no)
 	}
 	t.write(w, r, no, id, kind)
 	return nil
@@ -88,79 +96,123 @@ func notFound(w http.ResponseWriter, r *http.Request, id string) error {
 
 // write sends headers and body.
 func (t *teller) write(w http.ResponseWriter, r *http.Request, no *refusal, id string, kind page.Body) {
-	effect := no.code.effect()
+	effect := t.challenge.effect(no.code)
 	lang := t.pages.Language(r.Header.Get("Accept-Language"))
 
-	h := w.Header()
-	t.setHeaders(h, no, effect)
+	h := &headerBlock{header: w.Header()}
+	t.setHeaders(h, r, no, effect)
 	if kind == page.GRPC {
 		writeGRPC(w, no, effect)
 		return
 	}
 
-	told := page.Refusal{
-		Status: effect.status, Code: string(no.code),
-		Error: effect.oauthError, ErrorDescription: effect.oauthText,
-		RequestID: id, Time: t.now(), RetryAfter: no.retryAfter,
-		Message: no.message, Params: t.tell(no), Method: originalMethod(r),
+	told := t.told(r, no, id, kind)
+	if kind == page.HTML && t.redirect(w, r, &told, lang) {
+		return
 	}
-	if kind == page.HTML {
-		told.ReturnTo = page.ReturnTo(originalMethod(r), originalURI(r), t.queries)
+	t.send(w, r, h, told, kind, lang)
+}
+
+// send writes status and body, and the headers that go with the body.
+func (t *teller) send(w http.ResponseWriter, r *http.Request, h *headerBlock, told page.Refusal, kind page.Body, lang string) {
+	buf, _ := t.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
 	}
-	body, csp, err := t.pages.Render(nil, kind, lang, r.Host, told)
+	defer t.buffers.Put(buf)
+	body, csp, err := t.pages.Render((*buf)[:0], kind, lang, r.Host, told)
 	if err != nil {
 		t.log.Error("rendering a refusal; it is sent without a body", zap.Error(err))
 		body, csp = nil, ""
 	}
+	*buf = body[:0]
 	if kind == page.HTML {
-		h.Set("Content-Security-Policy", csp)
-		h.Set("X-Frame-Options", "DENY")
+		h.set("Content-Security-Policy", csp)
+		if !t.framed {
+			h.set("X-Frame-Options", "DENY")
+		}
 	}
-	h.Del("Content-Type")
+	delete(h.header, "Content-Type")
 	if contentType := kind.ContentType(); contentType != "" && len(body) > 0 {
-		h.Set("Content-Type", contentType)
+		h.set("Content-Type", contentType)
 	}
-	h.Set("Content-Language", lang)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(effect.status)
+	h.set("Content-Language", lang)
+	h.set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(told.Status)
 	if r.Method != http.MethodHead {
 		// A client that went away has no use for the error.
 		_, _ = w.Write(body) //nolint:gosec // G705: internal/page escapes all that it reflects, and its tests attack that
 	}
 }
 
-// setHeaders sets what every refusal carries, and removes what earlier
-// handlers meant for a response of their own.
-func (t *teller) setHeaders(h http.Header, no *refusal, e effect) {
-	for _, name := range []string{"Etag", "Last-Modified", "Content-Encoding", "Expires", "Www-Authenticate", "Retry-After", "Location"} {
-		h.Del(name)
+// told is the refusal as the page package is told of it.
+func (t *teller) told(r *http.Request, no *refusal, id string, kind page.Body) page.Refusal {
+	effect := t.challenge.effect(no.code)
+	told := page.Refusal{
+		Status: effect.status, Code: string(no.code),
+		Error: effect.oauthError, ErrorDescription: effect.oauthText,
+		RequestID: id, Time: t.now(), RetryAfter: no.retryAfter,
+		Message: no.message, Params: t.tell(no), Method: originalMethod(r),
+		ACRValues: strings.Join(no.acr, " "),
 	}
-	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", varyOn)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("X-Robots-Tag", "noindex, nofollow")
+	if no.maxAge > 0 {
+		told.MaxAge = strconv.Itoa(int(no.maxAge / time.Second))
+	}
+	if kind != page.HTML {
+		return told
+	}
+	told.ReturnTo = page.ReturnTo(originalMethod(r), originalURI(r), t.queries)
+	if addr := clientAddress(r); no.code == codeAddressDenied && addr.IsValid() && told.Params == nil {
+		told.Address = addr.String()
+	}
+	return told
+}
+
+// setHeaders sets what a refusal carries whatever its body is.
+func (t *teller) setHeaders(h *headerBlock, r *http.Request, no *refusal, e effect) {
+	t.setCommon(h)
+	t.cors.tellRefusal(h.header, r, no.code)
 	if e.challenge {
-		h.Set("WWW-Authenticate", t.challengeFor(no, e))
+		h.set("Www-Authenticate", t.challenge.header(no, e))
 	}
 	if no.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(seconds(no.retryAfter)))
+		h.set("Retry-After", strconv.Itoa(seconds(no.retryAfter)))
 	}
 }
 
-func (t *teller) challengeFor(no *refusal, e effect) string {
-	if e.oauthError == "" {
-		return t.challenge
+// setCommon sets what every refusal carries, and removes what earlier handlers
+// meant for a response of their own.
+func (t *teller) setCommon(h *headerBlock) {
+	for _, name := range [...]string{
+		"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Range", "Etag", "Expires", "Last-Modified", "Location",
+		"Retry-After", "Www-Authenticate",
+	} {
+		delete(h.header, name)
 	}
-	text := t.challenge + `, error="` + e.oauthError + `", error_description="` + e.oauthText + `"`
-	// RFC 9470, section 3: what the new sign-in must be.
-	if no.maxAge > 0 {
-		text += `, max_age="` + strconv.Itoa(int(no.maxAge/time.Second)) + `"`
+	h.set("Cache-Control", "no-store")
+	h.set("Vary", varyOn)
+	h.set("X-Content-Type-Options", "nosniff")
+	h.set("Referrer-Policy", "same-origin")
+	h.set("X-Robots-Tag", "noindex, nofollow")
+}
+
+// headerBlock sets header fields from one piece of memory: http.Header.Set
+// takes one for each field, a dozen for each refusal.
+type headerBlock struct {
+	header http.Header
+	values [12]string
+	used   int
+}
+
+// set takes names in their canonical spelling alone.
+func (b *headerBlock) set(name, value string) {
+	if b.used == len(b.values) {
+		b.header[name] = []string{value}
+		return
 	}
-	if len(no.acr) > 0 {
-		text += `, acr_values="` + strings.Join(no.acr, " ") + `"`
-	}
-	return text
+	b.values[b.used] = value
+	b.header[name] = b.values[b.used : b.used+1 : b.used+1] // who appends gets memory of their own
+	b.used++
 }
 
 // writeGRPC answers in trailers alone: gRPC carries its status there, and HTTP
@@ -188,7 +240,7 @@ func (t *teller) tell(no *refusal) map[string]string {
 // record writes one line for each refusal. No token, cookie, header or query
 // value is in it.
 func (t *teller) record(r *http.Request, no *refusal, id string) {
-	entry := t.log.Check(no.code.effect().level, "refused")
+	entry := t.log.Check(t.challenge.effect(no.code).level, "refused")
 	if entry == nil {
 		return
 	}
@@ -199,7 +251,7 @@ func (t *teller) record(r *http.Request, no *refusal, id string) {
 func (t *teller) fields(r *http.Request, no *refusal) []zap.Field {
 	fields := []zap.Field{
 		zap.String("code", string(no.code)),
-		zap.Int("status", no.code.effect().status),
+		zap.Int("status", t.challenge.effect(no.code).status),
 		zap.String("cause", no.cause),
 		zap.String("rule", no.rule.name),
 		zap.String("source", no.rule.source),

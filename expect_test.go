@@ -207,7 +207,7 @@ func TestCarryLeavesTheViewsAlike(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), newAnswer(), new(caddyhttp.Server))
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), newRecorded(), new(caddyhttp.Server))
 	newTokenSources([]*TokenSource{{From: fromQuery, Name: "t"}}).carry(r, "secret")
 	if r.URL.RawQuery != "a=b&t=secret" || len(newViews(r).others) != 0 {
 		t.Errorf("query %q, other views %d", r.URL.RawQuery, len(newViews(r).others))

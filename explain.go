@@ -16,6 +16,8 @@ type explanation struct {
 	opens         bool     // every view of the request is public
 	let           bool     // no credential was needed: public, or a preflight
 	no            *refusal // nil: the request passes
+	status        int      // of the refusal
+	preflight     bool
 	// ignored are assumed roles that the issuer may not grant.
 	ignored []string
 	// outside names what answered beyond the gate's own configuration.
@@ -66,8 +68,16 @@ func (r *ruleReport) unmet() []conditionReport {
 // very matches and conditions that decide.
 func (g *Gatehouse) explain(gate *gate, r *http.Request, v views, let admission, no *refusal) explanation {
 	e := explanation{who: gate.visitor(r), asked: originalPath(r), served: r.URL.Path, let: let.open, no: no}
+	e.preflight = let.preflight
+	if no != nil {
+		e.status = gate.teller.challenge.effect(no.code).status
+	}
 	e.opens, _ = gate.rules.opens(v)
-	e.who.identity, _ = gate.judgeVisitor(r, v, e.opens)
+	if e.opens {
+		e.who.identity = gate.recognise(r, v)
+	} else {
+		e.who.identity, _ = gate.identify(r, v)
+	}
 	for _, list := range g.pathRules(gate) {
 		for i, rule := range list.compiled {
 			e.rules = append(e.rules, explainPathRule(list.option, list.configured[i], rule, v, e.who))
@@ -267,7 +277,7 @@ func (e *explanation) verdict() string {
 	if e.no == nil {
 		return "200, it reaches the next handler"
 	}
-	text := fmt.Sprintf("%d %s", e.no.code.effect().status, e.no.code)
+	text := fmt.Sprintf("%d %s", e.status, e.no.code)
 	if e.no.rule.source != "" {
 		text += " by " + e.no.rule.label()
 	}

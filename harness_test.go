@@ -39,6 +39,7 @@ const (
 // signer is an identity provider as far as tokens are concerned.
 type signer struct {
 	issuer  string
+	kid     string // left out of tokens when empty
 	private ed25519.PrivateKey
 	keyFile string
 }
@@ -80,7 +81,15 @@ func (s *signer) token(t testing.TB, overrides claims) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.sign(`{"alg":"EdDSA","typ":"JWT"}`, string(payload))
+	header := map[string]string{"alg": "EdDSA", "typ": "JWT"}
+	if s.kid != "" {
+		header["kid"] = s.kid
+	}
+	head, err := json.Marshal(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.sign(string(head), string(payload))
 }
 
 func (s *signer) sign(header, payload string) string {
@@ -152,6 +161,7 @@ func newSiteFrom(t testing.TB, s *signer, caddyfile string) *site {
 	out.gate.gate.log = zap.New(core)
 	out.gate.gate.teller.log = zap.New(core)
 	out.gate.gate.headers.log = zap.New(core)
+	out.gate.gate.forwarded.log = zap.New(core)
 	if err := out.app.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +174,12 @@ func newSiteFrom(t testing.TB, s *signer, caddyfile string) *site {
 
 func adapted(t testing.TB, caddyfile string) *caddy.Config {
 	t.Helper()
+	return adaptedWith(t, caddyfile, t.TempDir())
+}
+
+// adaptedWith keeps Caddy's storage in the given folder.
+func adaptedWith(t testing.TB, caddyfile, storage string) *caddy.Config {
+	t.Helper()
 	adapter := caddyconfig.GetAdapter("caddyfile")
 	raw, _, err := adapter.Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
@@ -174,7 +190,7 @@ func adapted(t testing.TB, caddyfile string) *caddy.Config {
 		t.Fatal(err)
 	}
 	cfg.Admin = &caddy.AdminConfig{Disabled: true}
-	root, err := json.Marshal(t.TempDir())
+	root, err := json.Marshal(storage)
 	if err != nil {
 		t.Fatal(err)
 	}

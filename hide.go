@@ -1,25 +1,25 @@
 package gatehouse
 
 import (
+	"crypto/rand"
 	"net/http"
 	"path"
 	"strings"
-
-	"github.com/google/uuid"
 )
 
 // maxNeighbours bounds the look for a path that nobody hides.
-const maxNeighbours = 16
+const maxNeighbours = 32
 
 // hide answers what this visitor would get for a path that nobody listed: the
 // refusal of such a path, or, where it would pass, the site's own 404.
-func (g *gate) hide(r *http.Request, rule ruleID, cause string) *refusal {
+func (g *gate) hide(r *http.Request, who *visitor, rule ruleID, cause string) (admission, *refusal) {
 	neighbour := g.neighbour(r)
-	let, no := g.judgeListed(neighbour.served, neighbour, g.visitor(r), true)
-	if no != nil {
-		return no
+	who.identity = nil
+	let, no := g.judgeListed(neighbour.served, neighbour, who, true)
+	if no != nil || let.preflight && g.cors != nil {
+		return let, no // a preflight is answered without a look at the path
 	}
-	return &refusal{code: codeHidden, rule: rule, cause: cause, visitor: let.identity}
+	return admission{}, &refusal{code: codeHidden, rule: rule, cause: cause, visitor: let.identity}
 }
 
 // neighbour is the request for the nearest path that does not exist and is not
@@ -27,12 +27,13 @@ func (g *gate) hide(r *http.Request, rule ruleID, cause string) *refusal {
 // replaced, the last that hides nothing then, and it keeps its extension if it
 // can. It is a neighbour of what the client asked for.
 func (g *gate) neighbour(r *http.Request) views {
-	made := uuid.NewString()
+	one, other := madeUpName('q'), madeUpName('z')
 	segments := strings.Split(originalPath(r), "/")
 	tried := 0
 	for i := len(segments) - 1; i > 0 && tried < maxNeighbours; i-- {
 		kept := segments[i]
-		for _, name := range []string{made + path.Ext(kept), made} {
+		extension := path.Ext(kept)
+		for _, name := range []string{one + extension, other + extension, one, other} {
 			segments[i] = name
 			v := g.viewsAt(r, strings.Join(segments, "/"))
 			if tried++; !g.hides(v) {
@@ -41,7 +42,21 @@ func (g *gate) neighbour(r *http.Request) views {
 		}
 		segments[i] = kept
 	}
-	return g.viewsAt(r, "/"+made)
+	return g.viewsAt(r, "/"+one)
+}
+
+// madeUpName is a name that no file has and no rule means, for it is made of
+// letters that make no words: a rule for what begins with d would else hide one
+// name in sixteen, and a scanner would see the answer vary.
+func madeUpName(first byte) string {
+	const letters = "qxzjkvwq"
+	var name [30]byte
+	_, _ = rand.Read(name[:]) // never fails
+	for i, b := range name {
+		name[i] = letters[b&7]
+	}
+	name[0] = first
+	return string(name[:])
 }
 
 // viewsAt is the request as it would be for another path. It is the only view:

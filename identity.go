@@ -60,15 +60,15 @@ const placeholderPrefix = "http.auth.user."
 
 // publish makes the identity known to later handlers and to the access log.
 func (id *identity) publish(r *http.Request) {
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	ctx := r.Context()
+	repl := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	// What an earlier handler said about the visitor would shadow ours.
 	repl.DeleteByPrefix(placeholderPrefix)
 	earlier, _ := visitorFrom(r)
-	caddyhttp.SetVar(r.Context(), identityVar, id)
+	caddyhttp.SetVar(ctx, identityVar, id)
 	if earlier != nil {
 		return // a gate before us on this request has set up the look-up
 	}
-	ctx := r.Context()
 	repl.Map(func(key string) (any, bool) {
 		name, ours := strings.CutPrefix(key, placeholderPrefix)
 		if !ours {
@@ -209,20 +209,14 @@ func (p headerPlan) strip(r *http.Request) {
 		r.Header.Del("Upgrade")
 		r.Header.Del("Http2-Settings")
 	}
-	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
-		for name := range r.Header {
-			if claimsAddress(name) {
-				delete(r.Header, name)
-			}
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	for name := range r.Header {
+		if !trusted && claimsAddress(name) || p.owns(name) {
+			delete(r.Header, name)
 		}
 	}
 	if len(p.headers) == 0 {
 		return
-	}
-	for name := range r.Header {
-		if p.owns(name) {
-			delete(r.Header, name)
-		}
 	}
 	p.stripConnection(r)
 }

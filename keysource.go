@@ -54,19 +54,10 @@ func (is *Issuer) compileKeys(name string, app *App) (issuerKeys, error) {
 		}
 		sources = append(sources, source)
 	}
-	// Keys at hand first, so that nobody waits for a fetch without need.
-	slices.SortStableFunc(sources, func(a, b issuerKeys) int { return fetched(a) - fetched(b) })
 	return sources, nil
 }
 
-func fetched(k issuerKeys) int {
-	if _, ok := k.(fixedKeys); ok {
-		return 0
-	}
-	return 1
-}
-
-func openKeys(issuer, where string, maxStale time.Duration, app *App) (issuerKeys, error) {
+func openKeys(issuer, where string, maxStale time.Duration, app *App) (keySource, error) {
 	if isURL(where) {
 		return app.remote(keyset.Options{Issuer: issuer, URL: where, MaxStale: maxStale})
 	}
@@ -91,11 +82,36 @@ func (fixedKeys) Ready() bool { return true }
 
 func (fixedKeys) Generation() uint64 { return 1 }
 
+// Renew implements token.Renewer: there is never another key.
+func (fixedKeys) Renew(context.Context, token.Query, token.Key) (token.Key, bool) {
+	return token.Key{}, false
+}
+
+// keySource is one place where an issuer's keys are.
+type keySource interface {
+	issuerKeys
+	token.Renewer
+	// Find returns a key that is at hand, and waits for none.
+	Find(token.Query) (token.Key, bool)
+}
+
 // keySources asks several places for one key, and takes the first that fits. A
 // place out of reach matters only if no other has the key.
-type keySources []issuerKeys
+type keySources []keySource
 
+// Key implements token.Keys. Nobody waits for a place that hangs where another
+// has the key, nor for each of several in turn.
 func (s keySources) Key(ctx context.Context, q token.Query) (token.Key, error) {
+	for _, source := range s {
+		if key, found := source.Find(q); found {
+			return key, nil
+		}
+	}
+	if len(s) > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, keyset.MaxWait)
+		defer cancel()
+	}
 	failure := token.ErrNoSuchKey
 	for _, source := range s {
 		key, err := source.Key(ctx, q)
@@ -109,8 +125,19 @@ func (s keySources) Key(ctx context.Context, q token.Query) (token.Key, error) {
 	return token.Key{}, failure
 }
 
+// Renew implements token.Renewer: each place looks again for its own key.
+func (s keySources) Renew(ctx context.Context, q token.Query, old token.Key) (token.Key, bool) {
+	for _, source := range s {
+		if key, found := source.Renew(ctx, q, old); found {
+			return key, true
+		}
+	}
+	return token.Key{}, false
+}
+
+// Ready reports whether none has to be waited for.
 func (s keySources) Ready() bool {
-	return !slices.ContainsFunc(s, func(k issuerKeys) bool { return !k.Ready() })
+	return !slices.ContainsFunc(s, func(k keySource) bool { return !k.Ready() })
 }
 
 // Generation changes when any of the sources does, since none ever goes back.

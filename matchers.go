@@ -23,10 +23,12 @@ func init() {
 // Of an anonymous visitor, whom a `public` rule let in, nothing holds but `ip`.
 //
 // Where no gate has looked at the request it fails with an error, which refuses
-// the request: `not` around it cannot open anything.
+// the request: `not` around it cannot open anything. So it does where `ip` is
+// asked of a client without an address, and where `user` or `claim` stand
+// without `issuer` and the gate has two.
 //
 // In CEL expressions it is a function of a kind and its values, as strings:
-// `gatehouse('role', 'admin')`.
+// `gatehouse('role', 'admin')`. Each call stands alone.
 type MatchVisitor struct {
 	// What must hold: all of these.
 	Conditions []*Condition `json:"conditions,omitempty"`
@@ -141,7 +143,11 @@ func (m *MatchVisitor) MatchWithError(r *http.Request) (bool, error) {
 	if m.needIssuer && id != nil && len(id.by.issuers) > 1 {
 		return false, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("the gatehouse matcher: %w", errNeedsIssuer))
 	}
-	return allHold(m.conditions, &visitor{identity: id, address: clientAddress(r), now: m.now}), nil
+	who := &visitor{identity: id, address: clientAddress(r), now: m.now}
+	if !who.address.IsValid() && usesAddress(m.conditions) {
+		return false, caddyhttp.Error(http.StatusInternalServerError, errors.New("the gatehouse matcher: ip: the client has no address"))
+	}
+	return allHold(m.conditions, who), nil
 }
 
 // CELLibrary produces options that expose this matcher for use in CEL

@@ -80,6 +80,13 @@ type Gatehouse struct {
 	// What must hold for the requests that each rule speaks of.
 	Require []*Require `json:"require,omitempty"`
 
+	// Stop who tries many bad credentials. Default: nobody is.
+	Lockout *Lockout `json:"lockout,omitempty"`
+
+	// How many requests may pass, of one visitor or from one network. Default:
+	// no limit.
+	Throttle *Throttle `json:"throttle,omitempty"`
+
 	// Which roles come with another one: each list names the greatest first.
 	RoleOrders []*RoleOrder `json:"role_orders,omitempty"`
 
@@ -92,8 +99,24 @@ type Gatehouse struct {
 	// How refusals are worded.
 	Pages *Pages `json:"pages,omitempty"`
 
-	// What 401 answers say in WWW-Authenticate.
+	// What is done with a refusal: `respond` (default) answers it; `redirect`
+	// sends people who open a page, and are not recognised, to their brand's
+	// `login` with 303, and answers everybody else; `error` hands it to the
+	// server's error routes with `{http.gatehouse.code}` set. With `error` an
+	// error route with a file server would serve the very file that was refused.
+	OnRefusal string `json:"on_refusal,omitempty"`
+
+	// What refusals say in WWW-Authenticate.
 	Challenge *Challenge `json:"challenge,omitempty"`
+
+	// `default`, or `rfc`: statuses as the RFCs have them where these are less
+	// kind. A malformed Authorization header is 400 (RFC 6750), and a missing
+	// scope is told in a challenge on the 403.
+	Profile string `json:"profile,omitempty"`
+
+	// Which other sites' scripts may read what is answered here. Default: that
+	// is left to the upstream.
+	CORS *CORS `json:"cors,omitempty"`
 
 	// Headers that tell the upstream who is asking.
 	IdentityHeaders []*IdentityHeader `json:"identity_headers,omitempty"`
@@ -107,6 +130,9 @@ type Gatehouse struct {
 	// is an error. Where it rests on a file of addresses or on a matcher that looks
 	// further than the request, the server only warns, and starts.
 	Expectations []*Expectation `json:"expectations,omitempty"`
+
+	// Where the directive stands, as file:line; empty without a Caddyfile.
+	place string
 
 	// Rules and matchers that the Caddyfile's named matchers fill in.
 	pending []pendingMatcher
@@ -154,16 +180,26 @@ type gate struct {
 	paths   pathReading
 	headers headerPlan
 	teller  *teller
+	cors    *crossOrigin // nil: no cors
+	limits  *limiter     // nil: nothing is counted
 	strip   bool
 
 	rehearsal *rehearsal // nil where requests are served
+	forwarded *forwardedWatch
 }
 
 // ServeHTTP lets r pass to next, or answers it.
 func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if no := g.gate.decide(r); no != nil {
+	caddyhttp.SetVar(r.Context(), tellerVar, g.gate.teller)
+	let, no := g.gate.decide(r)
+	if no != nil {
 		return g.gate.teller.refuse(w, r, no)
 	}
+	if let.preflight && g.gate.cors != nil {
+		g.gate.cors.answerPreflight(w, r)
+		return nil
+	}
+	g.gate.cors.allow(w.Header(), r)
 	err := next.ServeHTTP(w, r)
 	if g.gate.rules.hides && isNotFound(err) {
 		// What is hidden and what is missing must look alike.
@@ -175,7 +211,7 @@ func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 // decide judges the request, and readies one that goes on. A panic in the gate's
 // own work is a refusal; the next handler runs outside of it, since
 // reverse_proxy panics on purpose.
-func (g *gate) decide(r *http.Request) (no *refusal) {
+func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 	defer func() {
 		if p := recover(); p != nil {
 			no = refused(codeInternalError, fmt.Sprintf("panic: %v", p))
@@ -183,9 +219,10 @@ func (g *gate) decide(r *http.Request) (no *refusal) {
 		}
 	}()
 	g.rehearsal.begin(g, r)
+	g.forwarded.look(r)
 	g.headers.strip(r)
 	v := newViews(r)
-	let, no := g.judge(r, v)
+	let, no = g.judge(r, v)
 	g.rehearsal.end(g, r, v, let, no)
 	switch {
 	case no == nil:
@@ -193,13 +230,14 @@ func (g *gate) decide(r *http.Request) (no *refusal) {
 	case no.code == codeHidden:
 		g.prepare(r, no.visitor) // the site's own 404 may greet them
 	}
-	return no
+	return let, no
 }
 
 // admission is a request that passes.
 type admission struct {
-	identity *identity // nil: anonymous
-	open     bool      // a public rule or a preflight: no credential was needed
+	identity  *identity // nil: anonymous
+	open      bool      // a public rule or a preflight: no credential was needed
+	preflight bool
 }
 
 // judge goes through the questions in the one order that fixes the status.
@@ -213,11 +251,11 @@ func (g *gate) judge(r *http.Request, v views) (admission, *refusal) {
 		return admission{}, no
 	}
 	if hidden != nil {
-		return admission{}, g.hide(r, hidden.ruleID, "hide")
+		return g.hide(r, who, hidden.ruleID, "hide")
 	}
 	let, no := g.judgeListed(r, v, who, false)
 	if no != nil && no.hiddenBy != nil {
-		return admission{}, g.hide(r, no.hiddenBy.ruleID, no.cause)
+		return g.hide(r, who, no.hiddenBy.ruleID, no.cause)
 	}
 	if no == nil && len(g.rules.observed) > 0 {
 		g.watch(r, v, let)
@@ -246,41 +284,62 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 		return admission{}, no
 	}
 	byAddress = byAddress || g.rules.deniesByAddress
-	if isEarlyData(r) && (byAddress || !v.safe()) {
+	if isEarlyData(r) && (byAddress || !v.safe() || g.limits.throttles(requirements)) {
 		return admission{}, refused(codeTooEarly, "early data can be replayed, and its address is not proven")
 	}
 	if g.isPreflight(r, v) {
-		return admission{open: true}, nil
+		if g.cors != nil && g.cors.origin(r) == "" {
+			return admission{}, refused(codeOriginDenied, "preflight from an origin that is not listed")
+		}
+		return admission{open: true, preflight: true}, nil
 	}
 	public, no := g.rules.opens(v)
 	if no != nil {
 		return admission{}, no
 	}
-	who.identity, no = g.judgeVisitor(r, v, public)
-	if no == nil && !public {
-		no = admit(requirements, who)
+	if public {
+		return admission{identity: g.recognise(r, v), open: true}, nil
 	}
-	if no != nil {
+	if no := g.limits.spendByAddress(requirements, who); no != nil {
 		return admission{}, no
 	}
-	return admission{who.identity, public}, nil
+	if who.identity, no = g.identify(r, v); no != nil {
+		return admission{}, g.limits.rejected(no, who)
+	}
+	if no := admit(requirements, who); no != nil {
+		return admission{}, no
+	}
+	if no := g.limits.spendByUser(requirements, who); no != nil {
+		return admission{}, no
+	}
+	return admission{identity: who.identity}, nil
 }
 
-// judgeVisitor is the part that needs a credential.
-func (g *gate) judgeVisitor(r *http.Request, v views, public bool) (*identity, *refusal) {
-	cred, no := g.authn.sources.find(r)
-	if no == nil && cred.from == fromCookie && !v.safe() {
-		no = checkOrigin(r)
-	}
-	switch {
-	case public && no == nil:
-		return g.authn.recognise(r.Context(), cred), nil
-	case public:
-		return nil, nil // whoever sent that is anonymous here
-	case no != nil:
+// identify is the part that needs a credential.
+func (g *gate) identify(r *http.Request, v views) (*identity, *refusal) {
+	cred, no := g.findCredential(r, v)
+	if no != nil {
 		return nil, no
 	}
 	return g.authn.identify(r.Context(), cred)
+}
+
+// recognise is identify on a public path: whoever sends a bad credential, or
+// spends another site's cookie, is anonymous there.
+func (g *gate) recognise(r *http.Request, v views) *identity {
+	cred, no := g.findCredential(r, v)
+	if no != nil {
+		return nil
+	}
+	return g.authn.recognise(r.Context(), cred)
+}
+
+func (g *gate) findCredential(r *http.Request, v views) (credential, *refusal) {
+	cred, no := g.authn.sources.find(r)
+	if no == nil && cred.from == fromCookie && !v.safe() && !g.cors.trusts(r) {
+		no = checkOrigin(r)
+	}
+	return cred, no
 }
 
 // prepare readies a request that passes for the next handler.

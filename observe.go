@@ -2,6 +2,7 @@ package gatehouse
 
 import (
 	"net/http"
+	"runtime/debug"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -14,10 +15,17 @@ type observation struct{ refused atomic.Uint64 }
 // would have done. It is over before the next handler, and changes nothing that
 // the client, the next handler or another rule can see.
 func (g *gate) watch(r *http.Request, v views, let admission) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.log.Error("panic while judging rules that only observe; the request passes all the same", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		}
+	}()
+	// Matchers leave placeholders behind, such as the captures of path_regexp.
+	v.served = withOwnPlaceholders(v.served.WithContext(r.Context()), r)
 	who := g.visitor(r)
 	who.identity = let.identity
 	for _, q := range g.rules.observed {
-		no := wouldRefuse(q, v, who, let.open)
+		no := g.wouldRefuse(q, v, who, let.open)
 		if no == nil {
 			continue
 		}
@@ -28,7 +36,7 @@ func (g *gate) watch(r *http.Request, v views, let admission) {
 
 // wouldRefuse is the refusal of one observed rule. On a public path only its
 // addresses count, as for every other rule.
-func wouldRefuse(q *requirement, v views, who *visitor, open bool) *refusal {
+func (g *gate) wouldRefuse(q *requirement, v views, who *visitor, open bool) *refusal {
 	matched, no := either(q.ruleID, v, q.matches)
 	if no != nil || !matched {
 		return no
@@ -37,5 +45,8 @@ func wouldRefuse(q *requirement, v views, who *visitor, open bool) *refusal {
 	if _, no := admitAddress(rules, who); no != nil || open {
 		return no
 	}
-	return admit(rules, who)
+	if no := admit(rules, who); no != nil || q.throttle == nil || !allHold(q.when, who) {
+		return no
+	}
+	return g.limits.spend(q.throttle, who, q.throttle.byAddress)
 }

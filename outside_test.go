@@ -17,7 +17,7 @@ import (
 func TestWhatAnswersRestOnIsNeverMissed(t *testing.T) {
 	const seed = 7
 	t.Logf("seed %d", seed)
-	d := dice{rand.New(rand.NewPCG(seed, seed))}
+	d := checkDice{rand.New(rand.NewPCG(seed, seed))}
 	changed, rested, total := 0, 0, 0
 	for range 20 {
 		dir := t.TempDir()
@@ -74,7 +74,7 @@ func TestWhatAnswersRestOnIsNeverMissed(t *testing.T) {
 	}
 }
 
-func (d dice) ruleOf(list string) string {
+func (d checkDice) ruleOf(list string) string {
 	address := "ip " + d.one(list, list, "192.0.2.0/24")
 	role := "role " + d.one("admin", "user")
 	where := strings.TrimSpace(d.one("", "", "POST") + " " + d.one("/a/*", "/b/*", "@disk", "/c /b/x"))
@@ -95,7 +95,7 @@ func (d dice) ruleOf(list string) string {
 	return "require " + where + " " + d.one(address, role)
 }
 
-func (d dice) expectation() *Expectation {
+func (d checkDice) expectation() *Expectation {
 	e := &Expectation{Status: 200, Method: d.one("GET", "GET", "POST"), Path: d.one("/", "/a/x", "/a/y", "/b/x", "/c")}
 	if d.IntN(3) > 0 {
 		e.Role = []string{d.one("admin", "user", "other")}

@@ -31,9 +31,13 @@ func (p *performance) print(out io.Writer, bodies bool) error {
 	if len(p.skipped) > 0 {
 		line(&b, 0, "not run, and taken to let the request pass: "+strings.Join(p.skipped, ", "))
 	}
-	if p.passed() {
+	switch {
+	case p.passed() && p.end == "" && p.gates[len(p.gates)-1].preflight:
+		line(&b, 0, "passes: the gate answers the preflight")
+		p.printAnswer(&b, bodies)
+	case p.passed():
 		line(&b, 0, "passes: "+p.ending())
-	} else {
+	default:
 		p.printAnswer(&b, bodies)
 	}
 	_, err := out.Write(b.Bytes())

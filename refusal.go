@@ -24,6 +24,8 @@ const (
 	codeAddressDenied        code = "address_denied"
 	codePathDenied           code = "path_denied"
 	codeOriginDenied         code = "origin_denied"
+	codeLockedOut            code = "locked_out"
+	codeThrottled            code = "throttled"
 	codeRequestAmbiguous     code = "request_ambiguous"
 	codeTooEarly             code = "too_early"
 	codeKeysUnavailable      code = "keys_unavailable"
@@ -42,13 +44,15 @@ type effect struct {
 	level                 zapcore.Level
 }
 
+// Error codes of RFC 6750, section 3.1.
+const (
+	invalidToken   = "invalid_token"
+	invalidRequest = "invalid_request"
+)
+
 // effect is the one table from code to answer. What is not in it is our own
 // failure: an unknown code must refuse too.
 func (c code) effect() effect {
-	const (
-		invalidToken   = "invalid_token"
-		invalidRequest = "invalid_request"
-	)
 	switch c {
 	case codeCredentialsMissing:
 		return effect{status: 401, challenge: true, level: zapcore.DebugLevel}
@@ -68,6 +72,10 @@ func (c code) effect() effect {
 		return effect{status: 403, oauthError: "insufficient_scope", oauthText: "The access token lacks a required scope", level: zapcore.InfoLevel}
 	case codeRoleMissing, codeClaimMissing, codeAddressDenied, codePathDenied, codeOriginDenied:
 		return effect{status: 403, level: zapcore.InfoLevel}
+	case codeThrottled:
+		return effect{status: 403, level: zapcore.InfoLevel}
+	case codeLockedOut:
+		return effect{status: 403, level: zapcore.WarnLevel}
 	case codeRequestAmbiguous:
 		return effect{status: 400, level: zapcore.InfoLevel}
 	case codeTooEarly:

@@ -24,7 +24,8 @@ type rehearsal struct {
 	err error // the gate cannot have such a visitor
 }
 
-// rehearse is a copy of the gate that neither logs nor counts.
+// rehearse is a copy of the gate that neither logs nor counts: no throttle and no
+// lockout speaks in a rehearsal.
 func (g *gate) rehearse(with *rehearsal) *gate {
 	out, told := *g, *g.teller
 	nothing := zap.NewNop()
@@ -36,6 +37,9 @@ func (g *gate) rehearse(with *rehearsal) *gate {
 		counted.observed = new(observation)
 		out.rules.observed = append(out.rules.observed, &counted)
 	}
+	out.forwarded = new(forwardedWatch)
+	out.forwarded.off.Store(true)
+	out.limits = nil
 	out.rehearsal = with
 	if with.visitor != nil {
 		out.authn.assumed, with.err = g.authn.assume(with.visitor)
@@ -100,28 +104,28 @@ func carryInQuery(r *http.Request, name, raw string) {
 	}
 }
 
-// answer is what a rehearsal was answered.
-type answer struct {
+// recorded is what a rehearsal was answered.
+type recorded struct {
 	header http.Header
 	sent   http.Header // nil until a status was written
 	status int
 	body   bytes.Buffer
 }
 
-func newAnswer() *answer { return &answer{header: make(http.Header)} }
+func newRecorded() *recorded { return &recorded{header: make(http.Header)} }
 
 // Header implements http.ResponseWriter.
-func (a *answer) Header() http.Header { return a.header }
+func (a *recorded) Header() http.Header { return a.header }
 
 // WriteHeader implements http.ResponseWriter.
-func (a *answer) WriteHeader(status int) {
+func (a *recorded) WriteHeader(status int) {
 	if a.sent == nil && status >= http.StatusOK {
 		a.status, a.sent = status, a.header.Clone()
 	}
 }
 
 // Write implements http.ResponseWriter.
-func (a *answer) Write(p []byte) (int, error) {
+func (a *recorded) Write(p []byte) (int, error) {
 	a.WriteHeader(http.StatusOK)
 	return a.body.Write(p)
 }
@@ -153,7 +157,7 @@ func (g *Gatehouse) try(r *http.Request, who *AssumedVisitor) (tried, error) {
 	if with.err != nil {
 		return out, with.err
 	}
-	w := newAnswer()
+	w := newRecorded()
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(http.StatusOK)

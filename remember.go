@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -29,8 +30,13 @@ const (
 
 // memory remembers tokens that were verified, by their exact bytes. What it
 // returns has skipped the signature, never the clock, the keys or the rules. It
-// starts no goroutine: time is looked at when an entry is used.
+// keeps no goroutine: time is looked at when an entry is used. Its tables are
+// made for the first token, since most of a thousand sites see none for long.
 type memory struct {
+	tables func() tables
+}
+
+type tables struct {
 	good *otter.Cache[string, remembered]
 	bad  *otter.Cache[[sha256.Size]byte, rejected]
 }
@@ -51,44 +57,47 @@ type rejected struct {
 }
 
 // newMemory makes a memory for at most so many tokens; none at all for 0.
-func newMemory(entries int) (*memory, error) {
+func newMemory(entries int) *memory {
 	if entries == 0 {
-		return nil, nil
+		return nil
 	}
-	unit := uint64(bytesPerEntry)
-	good, err := otter.New(&otter.Options[string, remembered]{
-		// Every entry weighs its share at least: the weight bounds both the
-		// number of entries and their bytes.
-		MaximumWeight: uint64(entries) * unit, //nolint:gosec // checked to be positive
-		Weigher: func(raw string, _ remembered) uint32 {
-			return uint32(min(max(footprint(raw), unit), math.MaxUint32))
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	bad, err := otter.New(&otter.Options[[sha256.Size]byte, rejected]{MaximumSize: rejectedEntries})
-	if err != nil {
-		return nil, err
-	}
-	return &memory{good: good, bad: bad}, nil
+	return &memory{tables: sync.OnceValue(func() tables { return newTables(entries) })}
 }
 
-// footprint estimates what a remembered token takes: its bytes, and its claims
-// decoded, which are several times their text.
-func footprint(raw string) uint64 { return 1024 + 5*uint64(len(raw)) }
+// newTables needs a number of entries between 1 and maxRemembered.
+func newTables(entries int) tables {
+	unit := uint64(bytesPerEntry)
+	return tables{
+		good: otter.Must(&otter.Options[string, remembered]{
+			// Every entry weighs its share at least: the weight bounds both the
+			// number of entries and their bytes.
+			MaximumWeight: uint64(entries) * unit, //nolint:gosec // checked to be positive
+			Weigher: func(raw string, e remembered) uint32 {
+				return uint32(min(max(footprint(raw, e.identity), unit), math.MaxUint32))
+			},
+		}),
+		bad: otter.Must(&otter.Options[[sha256.Size]byte, rejected]{MaximumSize: rejectedEntries}),
+	}
+}
+
+// footprint is what a remembered token takes: itself, the text of its claims,
+// which is no longer, the values found in it, and the lists made of those.
+func footprint(raw string, id *identity) uint64 {
+	lists := (cap(id.roles) + cap(id.scopes)) * 16
+	return uint64(1024 + 2*len(raw) + id.claims.Size() + lists) //nolint:gosec // a sum of sizes
+}
 
 // recall returns whom a token was verified for, if that still holds.
 func (m *memory) recall(raw string, now time.Time) *identity {
 	if m == nil {
 		return nil
 	}
-	e, found := m.good.GetIfPresent(raw)
+	e, found := m.tables().good.GetIfPresent(raw)
 	if !found {
 		return nil
 	}
 	if !now.Before(e.until) || e.generation != e.issuer.keys.Generation() || !e.issuer.keys.Ready() {
-		m.good.Invalidate(raw)
+		m.tables().good.Invalidate(raw)
 		return nil
 	}
 	return e.identity
@@ -110,12 +119,12 @@ func (m *memory) keep(raw string, id *identity, issuer *trustedIssuer, generatio
 	if !now.Before(until) {
 		return
 	}
-	m.good.Set(strings.Clone(raw), remembered{identity: id, issuer: issuer, until: until, generation: generation})
+	m.tables().good.Set(strings.Clone(raw), remembered{identity: id, issuer: issuer, until: until, generation: generation})
 }
 
 // recallRejected returns the refusal of a token that was bad a moment ago.
 func (m *memory) recallRejected(sum [sha256.Size]byte, now time.Time) *refusal {
-	e, found := m.bad.GetIfPresent(sum)
+	e, found := m.tables().bad.GetIfPresent(sum)
 	if !found || !now.Before(e.until) || e.generation != e.issuer.keys.Generation() {
 		return nil
 	}
@@ -126,6 +135,6 @@ func (m *memory) recallRejected(sum [sha256.Size]byte, now time.Time) *refusal {
 // is not valid yet will be, and keys out of reach come back.
 func (m *memory) reject(sum [sha256.Size]byte, no *refusal, issuer *trustedIssuer, generation uint64, now time.Time) {
 	if no.code == codeTokenInvalid || no.code == codeTokenExpired {
-		m.bad.Set(sum, rejected{refusal: no, issuer: issuer, until: now.Add(rejectFor), generation: generation})
+		m.tables().bad.Set(sum, rejected{refusal: no, issuer: issuer, until: now.Add(rejectFor), generation: generation})
 	}
 }

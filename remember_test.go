@@ -2,6 +2,7 @@ package gatehouse
 
 import (
 	"crypto/sha256"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -56,10 +57,7 @@ func TestRememberedTokenEndsWithItsKeys(t *testing.T) {
 // Remembering skips the signature, never the clock.
 func TestRememberedTokenExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, err := newMemory(10)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := newMemory(10)
 		s := newSigner(t, testIssuer)
 		gate := &Gatehouse{Issuers: []*Issuer{{Issuer: testIssuer, Keys: []string{s.keyFile}, Audiences: []string{testAudience}}}}
 		issuer, err := gate.Issuers[0].compile(new(App), time.Now)
@@ -104,9 +102,9 @@ func TestBadTokensDisplaceNoGoodOnes(t *testing.T) {
 	if !s.remembers(good) {
 		t.Error("the good token is gone")
 	}
-	memory := s.gate.gate.authn.memory
-	memory.bad.CleanUp()
-	if n := memory.bad.EstimatedSize(); n > rejectedEntries {
+	bad := s.gate.gate.authn.memory.tables().bad
+	bad.CleanUp()
+	if n := bad.EstimatedSize(); n > rejectedEntries {
 		t.Errorf("%d bad tokens are remembered, want at most %d", n, rejectedEntries)
 	}
 }
@@ -164,9 +162,33 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range 500 {
 		s.expect(pass(), ask{target: "/", token: s.token(t, claims{"n": i, "pad": strings.Repeat("x", i*4)})})
 	}
-	good := s.gate.gate.authn.memory.good
+	good := s.gate.gate.authn.memory.tables().good
 	good.CleanUp()
 	if n, weight := good.EstimatedSize(), good.WeightedSize(); n > 50 || weight > 50*bytesPerEntry {
 		t.Errorf("%d entries of %d bytes, want at most 50 of %d", n, weight, 50*bytesPerEntry)
+	}
+}
+
+// The tables are made while a request waits, so any number that loads must work.
+func TestMemoryOfEverySizeCanBeMade(t *testing.T) {
+	for _, entries := range []int{1, 2, defaultRemembered, maxRemembered} {
+		s := newSite(t, "cache "+strconv.Itoa(entries))
+		s.expect(pass(), ask{target: "/", token: s.token(t, nil)})
+	}
+}
+
+// Two bytes of a token can make a value of forty: a tenant with such tokens must
+// not get more of the memory than their share.
+func TestMemoryWeighsTokensOfManySmallValues(t *testing.T) {
+	s := newSite(t, `cache 50`)
+	const values = 2500
+	pad := make([]int, values)
+	for i := range 20 {
+		s.expect(pass(), ask{target: "/", token: s.token(t, claims{"n": i, "pad": pad})})
+	}
+	good := s.gate.gate.authn.memory.tables().good
+	good.CleanUp()
+	if n, room := good.EstimatedSize(), 50*bytesPerEntry/(values*40); n == 0 || n > room {
+		t.Errorf("%d tokens of %d values are remembered, want 1 to %d", n, values, room)
 	}
 }

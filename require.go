@@ -35,6 +35,10 @@ type Require struct {
 	// What must hold: all of these.
 	Conditions []*Condition `json:"conditions,omitempty"`
 
+	// How many of the requests that the rule speaks of, and admits, may pass. A
+	// rule may have this alone, without conditions.
+	Throttle *Throttle `json:"throttle,omitempty"`
+
 	// What the visitor is told when this rule refuses, instead of the
 	// catalogue's sentence. Plain text.
 	Message string `json:"message,omitempty"`
@@ -56,6 +60,7 @@ type requirement struct {
 	narrowTold matcherTelling
 	when       []condition
 	conditions []condition
+	throttle   *throttle // nil: none
 	message    string
 	hide       bool
 	// usesAddress: some condition looks at the client's address.
@@ -94,6 +99,8 @@ func (q *Require) checkParts(issuers []string) error {
 		return errors.New("require: found null")
 	case len(q.Conditions) == 0:
 		return errors.New("require: found nothing to require; expected at least one of " + conditionKinds + ", any")
+	case len(issuers) == 0 && !q.onlyAddresses():
+		return errors.New("require: found a condition that could never be judged: no issuer is configured, so nobody is ever recognised; expected `ip` alone, or an `issuer`")
 	}
 	for _, c := range q.Conditions {
 		if err := c.check(place{option: "require", usage: conditionKinds + ", any", stepUp: true, issuers: issuers}); err != nil {
@@ -109,6 +116,11 @@ func (q *Require) checkParts(issuers []string) error {
 		return fmt.Errorf("require: %w", errNeedsIssuer)
 	}
 	return nil
+}
+
+// onlyAddresses reports a rule that is judged before any credential.
+func (q *Require) onlyAddresses() bool {
+	return len(q.When) == 0 && !slices.ContainsFunc(q.Conditions, func(c *Condition) bool { return c.IP == nil })
 }
 
 // whenKinds are the kinds that may stand in `when`.
@@ -140,6 +152,7 @@ func (q *Require) compileParts(ctx caddy.Context, files addressFiles) (*requirem
 	if out.conditions, err = compileConditions(q.Conditions, files); err != nil {
 		return nil, err
 	}
+	out.throttle = q.Throttle.compile(out.ruleID)
 	out.usesAddress = usesAddress(out.when) || usesAddress(out.conditions)
 	return out, nil
 }

@@ -72,7 +72,7 @@ func (s *Secret) bytes() ([]byte, error) {
 		}
 		data, err := os.ReadFile(name)
 		if err != nil {
-			return nil, fmt.Errorf("secret: %w", err)
+			return nil, fmt.Errorf("secret: %w; expected a file that holds at least 32 bytes", err)
 		}
 		data = bytes.TrimSuffix(data, []byte("\n"))
 		return bytes.TrimSuffix(data, []byte("\r")), nil
@@ -86,13 +86,13 @@ func (s *Secret) bytes() ([]byte, error) {
 		text := strings.TrimRight(strings.NewReplacer("-", "+", "_", "/").Replace(value), "=")
 		data, err := base64.RawStdEncoding.DecodeString(text)
 		if err != nil {
-			return nil, errors.New("secret: the value is not base64")
+			return nil, errors.New("secret: the value is not base64; expected either of its alphabets, or `utf8` for a plain value")
 		}
 		return data, nil
 	case "hex":
 		data, err := hex.DecodeString(value)
 		if err != nil {
-			return nil, errors.New("secret: the value is not hexadecimal")
+			return nil, errors.New("secret: the value is not hexadecimal; expected pairs of 0-9 and a-f, or `utf8` for a plain value")
 		}
 		return data, nil
 	}

@@ -29,8 +29,10 @@ type Selector struct {
 type selector struct {
 	methods map[string]bool // nil: all
 	paths   caddyhttp.MatchPath
-	sets    caddyhttp.MatcherSets
-	told    matcherTelling
+	// patterns say the same as paths, of paths that are plain; nil: not all do.
+	patterns []pathPattern
+	sets     caddyhttp.MatcherSets
+	told     matcherTelling
 }
 
 func (s *Selector) empty() bool { return len(s.Paths) == 0 && len(s.MatchersRaw) == 0 }
@@ -101,6 +103,7 @@ func (s *Selector) compile(ctx caddy.Context) (selector, error) {
 	}
 	if len(s.Paths) > 0 {
 		out.paths = pathMatcher(s.Paths)
+		out.patterns = newPathPatterns(out.paths)
 	}
 	sets, err := loadMatchers(ctx, s, "MatchersRaw", s.MatchersRaw)
 	out.sets = sets
@@ -130,7 +133,7 @@ func (s *selector) matches(r *http.Request) (bool, error) {
 	if s.paths == nil && s.sets == nil {
 		return true, nil
 	}
-	if s.paths != nil && s.paths.Match(r) {
+	if s.paths != nil && s.matchesPath(r) {
 		return true, nil
 	}
 	if s.sets == nil {
@@ -141,4 +144,17 @@ func (s *selector) matches(r *http.Request) (bool, error) {
 
 func (s *selector) takesMethod(r *http.Request) bool {
 	return s.methods == nil || s.methods[r.Method] || r.Method == http.MethodOptions && s.methods[http.MethodGet]
+}
+
+func (s *selector) matchesPath(r *http.Request) bool {
+	path := r.URL.Path
+	if s.patterns == nil || !isPlainPath(path) {
+		return s.paths.Match(r)
+	}
+	for i := range s.patterns {
+		if s.patterns[i].matches(path) {
+			return true
+		}
+	}
+	return false
 }

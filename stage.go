@@ -49,9 +49,9 @@ func newStage(config []byte) (*stage, error) {
 	}
 	s := &stage{app: own.(*App), http: httpApp.(*caddyhttp.App), gates: make(map[*caddyhttp.Server][]*Gatehouse)}
 	for _, server := range s.http.Servers {
-		s.gates[server] = gatesIn(server.Routes)
+		s.gates[server] = rehearsedGates(server.Routes)
 		for _, route := range server.NamedRoutes {
-			s.gates[server] = append(s.gates[server], gatesIn(caddyhttp.RouteList{*route})...)
+			s.gates[server] = append(s.gates[server], rehearsedGates(caddyhttp.RouteList{*route})...)
 		}
 	}
 	return s, nil
@@ -60,7 +60,7 @@ func newStage(config []byte) (*stage, error) {
 // close releases key sets.
 func (s *stage) close() error { return s.app.Cleanup() }
 
-func gatesIn(routes caddyhttp.RouteList) []*Gatehouse {
+func rehearsedGates(routes caddyhttp.RouteList) []*Gatehouse {
 	var found []*Gatehouse
 	for _, route := range routes {
 		for _, handler := range route.Handlers {
@@ -68,7 +68,7 @@ func gatesIn(routes caddyhttp.RouteList) []*Gatehouse {
 			case *Gatehouse:
 				found = append(found, h)
 			case *caddyhttp.Subroute:
-				found = append(found, gatesIn(h.Routes)...)
+				found = append(found, rehearsedGates(h.Routes)...)
 			}
 		}
 	}
@@ -88,7 +88,7 @@ type call struct {
 type performance struct {
 	method, url string
 	gates       []explanation // of each gate that was asked, in order
-	answer      *answer
+	answer      *recorded
 	end         string // the handler that would answer in place of a gate
 	skipped     []string
 }
@@ -112,7 +112,7 @@ func (s *stage) perform(ctx context.Context, c *call) (*performance, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &performance{method: c.method, url: scheme + "://" + host + uri, answer: newAnswer()}
+	out := &performance{method: c.method, url: scheme + "://" + host + uri, answer: newRecorded()}
 	var problem error
 	for _, g := range s.gates[server] {
 		serving := g.gate
@@ -318,8 +318,9 @@ const keysWithin = 6 * time.Second
 // fetchKeys gets the keys by which a real token is verified. Nothing is written:
 // neither fetched keys, nor a key of issuer internal where there is none yet.
 func (s *stage) fetchKeys(ctx context.Context, raw string) error {
+	host := &keyset.Host{Store: readOnlyStore{s.app.storage}, Log: s.app.log}
 	for _, remote := range s.app.remotes {
-		remote.Start(readOnlyStore{s.app.storage})
+		remote.Start(host)
 	}
 	unverified, err := token.Parse(raw, maxTokenLimit)
 	if s.app.builtin != nil && err == nil && unverified.Issuer() == internalIssuer {

@@ -40,7 +40,7 @@ func resolve(option, value string, kept ...string) (string, error) {
 		case strings.HasPrefix(name, "env."), strings.HasPrefix(name, "file."):
 			text, found := repl.GetString(name)
 			if !found || text == "" {
-				return "", fmt.Errorf("%s: placeholder %s is empty or cannot be resolved at load", option, whole)
+				return "", fmt.Errorf("%s: placeholder %s is empty or cannot be resolved at load; expected it to be set where Caddy runs, or the value itself", option, whole)
 			}
 			out.WriteString(text)
 		default:

@@ -161,7 +161,7 @@ func hangsInBody(req *http.Request) (*http.Response, error) {
 func start(t *testing.T, i *issuer, s Store, change ...func(*Options)) *Remote {
 	t.Helper()
 	r := remote(t, i, change...)
-	r.Start(s)
+	r.Start(&Host{Store: s})
 	return r
 }
 

@@ -22,9 +22,12 @@ func NewStatic(keys []token.Key) *Static {
 	return &Static{keys: slices.Clone(keys)}
 }
 
+// Find returns the one key that fits the query.
+func (s *Static) Find(q token.Query) (token.Key, bool) { return choose(s.keys, q) }
+
 // Key returns the one key that fits the query, or token.ErrNoSuchKey.
 func (s *Static) Key(_ context.Context, q token.Query) (token.Key, error) {
-	if k, found := choose(s.keys, q); found {
+	if k, found := s.Find(q); found {
 		return k, nil
 	}
 	return token.Key{}, token.ErrNoSuchKey

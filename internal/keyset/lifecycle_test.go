@@ -45,7 +45,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		"before Start":           func(*Remote) {},
 		"right after Start":      func(r *Remote) { r.Start(nil) },
 		"while it fetches":       func(r *Remote) { r.Start(nil); synctest.Wait() },
-		"after a second Start":   func(r *Remote) { r.Start(nil); r.Start(newMemory()); r.Start(nil) },
+		"after a second Start":   func(r *Remote) { r.Start(nil); r.Start(&Host{Store: newMemory()}); r.Start(nil) },
 		"after the first Close":  func(r *Remote) { r.Start(nil); _ = r.Close() },
 		"between two attempts":   func(r *Remote) { r.Start(nil); time.Sleep(fetchTimeout); synctest.Wait() },
 		"with requests that ask": func(r *Remote) { r.Start(nil); go func() { _, _ = r.Key(context.Background(), byKid("b")) }() },
@@ -64,7 +64,7 @@ func TestCloseEndsEverything(t *testing.T) {
 				if time.Since(begun) != 0 {
 					t.Fatal("a request waits for what was closed")
 				}
-				r.Start(newMemory())
+				r.Start(&Host{Store: newMemory()})
 				time.Sleep(time.Hour)
 				if i.asked(jwksURL) != asked {
 					t.Fatal("it fetches after Close")
@@ -116,7 +116,8 @@ func TestAWarningIsLoggedOnceNotAtEachRefresh(t *testing.T) {
 		core, logs := observer.New(zap.WarnLevel)
 		i := newIssuer()
 		i.answer(jwksURL, replies(200, setOf(edJWK("a"), edJWK("b", "use", "enc"))))
-		r := start(t, i, nil, func(o *Options) { o.Log = zap.New(core) })
+		r := remote(t, i)
+		r.Start(&Host{Log: zap.New(core)})
 		time.Sleep(12 * time.Hour)
 		if logs.Len() != 1 || i.asked(jwksURL) < 10 {
 			t.Fatalf("%d warnings in %d fetches: %v", logs.Len(), i.asked(jwksURL), logs.All())

@@ -63,9 +63,9 @@ func (r *Remote) refresh(ctx context.Context) time.Duration {
 	if err != nil {
 		r.failures++
 		wait = backOff(r.failures)
-		r.log.Warn("cannot refresh the keys", zap.Error(err), zap.Duration("next_attempt", wait), zap.Bool("keys_at_hand", r.Ready()))
+		r.log().Warn("cannot refresh the keys", zap.Error(err), zap.Duration("next_attempt", wait), zap.Bool("keys_at_hand", r.Ready()))
 	} else if r.failures > 0 {
-		r.log.Info("the keys can be fetched again", zap.Int("failures", r.failures))
+		r.log().Info("the keys can be fetched again", zap.Int("failures", r.failures))
 		r.failures = 0
 	}
 
@@ -99,7 +99,7 @@ func (r *Remote) fetch(ctx context.Context) (time.Duration, error) {
 	}
 	warning := strings.Join(warnings, "; ")
 	if warning != "" && warning != r.lastWarning { // once, not after each refresh
-		r.log.Warn("keys of the issuer are left out", zap.String("url", r.src.uri), zap.String("reason", warning))
+		r.log().Warn("keys of the issuer are left out", zap.String("url", r.src.uri), zap.String("reason", warning))
 	}
 	r.lastWarning = warning
 	r.src.etag = a.etag
@@ -120,7 +120,7 @@ func (r *Remote) publish(s *set) {
 	}
 	r.set.Store(s)
 	if old == nil || old.generation != s.generation {
-		r.log.Info("the keys of the issuer are at hand", zap.String("url", s.uri),
+		r.log().Info("the keys of the issuer are at hand", zap.String("url", s.uri),
 			zap.Strings("kids", s.keyIDs()), zap.Uint64("generation", s.generation))
 	}
 }
@@ -132,7 +132,7 @@ func (r *Remote) refreshAfter(maxAge time.Duration) time.Duration {
 
 // restore brings back the last good set, so that a restart during an outage of the issuer still serves.
 func (r *Remote) restore(ctx context.Context) {
-	store := r.currentStore()
+	store, log := r.host()
 	if store == nil {
 		return
 	}
@@ -140,7 +140,7 @@ func (r *Remote) restore(ctx context.Context) {
 	err := guard(func() (err error) { s, err = load(ctx, store, r.opts); return err })
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			r.log.Warn("the stored keys are not used", zap.Error(err))
+			log.Warn("the stored keys are not used", zap.Error(err))
 		}
 		return
 	}
@@ -153,19 +153,14 @@ func (r *Remote) restore(ctx context.Context) {
 }
 
 func (r *Remote) persist(ctx context.Context) {
-	store, good := r.currentStore(), r.set.Load()
+	store, log := r.host()
+	good := r.set.Load()
 	if store == nil || good == nil {
 		return
 	}
 	if err := guard(func() error { return save(ctx, store, r.opts, good) }); err != nil && ctx.Err() == nil {
-		r.log.Warn("cannot store the keys; a restart while the issuer is out of reach will not have them", zap.Error(err))
+		log.Warn("cannot store the keys; a restart while the issuer is out of reach will not have them", zap.Error(err))
 	}
-}
-
-func (r *Remote) currentStore() Store {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.store
 }
 
 // guard turns a panic into an error: this goroutine runs the code of stores and parsers, and its panic would end the

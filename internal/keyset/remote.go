@@ -9,13 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-gatehouse/gatehouse/internal/token"
 )
 
+// MaxWait is how long a request waits for keys on their way.
+const MaxWait = 2 * time.Second
+
 const (
-	maxWait     = 2 * time.Second  // of a request, for keys on their way
+	maxWaiting  = 2048             // requests of one set that wait at the same time
 	askInterval = 30 * time.Second // between refreshes that an unknown kid asked for
 	minRetry    = time.Second
 	maxRetry    = 30 * time.Second
@@ -24,7 +25,9 @@ const (
 var (
 	errNotFetched = errors.New("the keys have not been fetched yet")
 	errStale      = errors.New("the keys are older than max_stale")
+	errUnsure     = errors.New("no key fits, but the keys could not be refreshed and may have changed")
 	errTimeout    = errors.New("no keys within the time a request may wait")
+	errCrowded    = errors.New("too many requests wait for the keys already")
 )
 
 // set is an immutable key set as it was at its last good fetch.
@@ -58,18 +61,18 @@ func (s *set) keyIDs() []string {
 // without a lock and wait only when the key they need may be on its way.
 type Remote struct {
 	opts Options
-	log  *zap.Logger
 	set  atomic.Pointer[set] // nil until there were keys
 
+	waiting atomic.Int64  // requests that wait
 	wake    chan struct{} // a request asks for a refresh
-	restock chan struct{} // there is another store
+	restock chan struct{} // there may be another store
 	stopped chan struct{} // closed when the goroutine has ended
 
 	mu       sync.Mutex // guards what follows
 	started  bool
 	closed   bool
 	cancel   context.CancelFunc
-	store    Store
+	hosts    []*Host       // the last is the one to use
 	underWay chan struct{} // closed at the end of the attempt under way or about to begin; nil between attempts
 	next     time.Time     // of the next attempt
 	lastAsk  time.Time
@@ -88,12 +91,8 @@ func NewRemote(o Options) (*Remote, error) {
 	if o.MaxStale == 0 {
 		o.MaxStale = defaultMaxStale
 	}
-	if o.Log == nil {
-		o.Log = zap.NewNop()
-	}
 	return &Remote{
 		opts:     o,
-		log:      o.Log.With(zap.String("issuer", o.Issuer)),
 		wake:     make(chan struct{}, 1),
 		restock:  make(chan struct{}, 1),
 		stopped:  make(chan struct{}),
@@ -102,14 +101,17 @@ func NewRemote(o Options) (*Remote, error) {
 	}, nil
 }
 
-// Start begins to fetch in the background. A later call only gives another store; nil means none.
-func (r *Remote) Start(s Store) {
+// Start begins to fetch in the background, with the store and the log of h. Where it has begun already, only these
+// change: a set outlives the configuration that started it, whose log is closed by then. A nil h lends nothing.
+func (r *Remote) Start(h *Host) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return
 	}
-	r.store = s
+	if h != nil {
+		r.hosts = append(r.hosts, h)
+	}
 	if r.started {
 		signal(r.restock)
 		return
@@ -178,8 +180,22 @@ func (r *Remote) Status() Status {
 	return status
 }
 
+// Find returns the one key that fits the query, if it is at hand.
+func (r *Remote) Find(q token.Query) (token.Key, bool) {
+	if s := r.current(); s != nil {
+		return choose(s.keys, q)
+	}
+	return token.Key{}, false
+}
+
 // Key returns the one key that fits the query. It waits at most two seconds: for the first keys, or for one refresh,
-// shared by all, when the kid is unknown. Its errors are token.ErrNoSuchKey and *token.UnavailableError.
+// shared by all, when the kid is unknown. Where 2048 requests wait already it does not. Its errors are
+// token.ErrNoSuchKey and *token.UnavailableError.
+//
+// "No such key" is said only on the issuer's own word, as of its last answer. Where the last attempt to ask it failed
+// or is not over in time, its keys may have changed since, and a token that names a new one may be good: that is
+// "unavailable". It costs no more than the other answer: when the issuer is asked, and who waits for that, does not depend
+// on how the last attempt ended, so random kids sent during an outage cause no more of either.
 func (r *Remote) Key(ctx context.Context, q token.Query) (token.Key, error) {
 	s := r.current()
 	if s != nil {
@@ -201,7 +217,11 @@ func (r *Remote) Key(ctx context.Context, q token.Query) (token.Key, error) {
 			return token.Key{}, r.refusal(s, nil)
 		}
 		if deadline == nil {
-			timer := time.NewTimer(maxWait)
+			if !r.enter() {
+				return token.Key{}, r.refusal(s, errCrowded)
+			}
+			defer r.waiting.Add(-1)
+			timer := time.NewTimer(MaxWait)
 			defer timer.Stop()
 			deadline = timer.C
 		}
@@ -230,26 +250,34 @@ func (r *Remote) current() *set {
 
 func (r *Remote) stale(s *set) bool { return time.Since(s.fetchedAt) > r.opts.MaxStale }
 
-func (r *Remote) refusal(s *set, err error) error {
-	if s != nil {
+// refusal is the answer where no key fits. late says why the request waits no longer, if it would have to.
+func (r *Remote) refusal(s *set, late error) error {
+	r.mu.Lock()
+	sure := s != nil && late == nil && r.lastErr == nil
+	r.mu.Unlock()
+	if sure {
 		return token.ErrNoSuchKey
 	}
-	return r.unavailable(err)
+	return r.unavailable(late)
 }
 
-func (r *Remote) unavailable(err error) error {
+func (r *Remote) unavailable(late error) error {
+	s := r.set.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	reason := errNotFetched
-	if r.set.Load() != nil {
+	reason := errUnsure
+	switch {
+	case s == nil:
+		reason = errNotFetched
+	case r.stale(s):
 		reason = errStale
 	}
-	for _, also := range []error{err, r.lastErr} {
+	for _, also := range []error{late, r.lastErr} {
 		if also != nil {
 			reason = fmt.Errorf("%w: %w", reason, also)
 		}
 	}
-	retry := maxWait
+	retry := MaxWait
 	if r.underWay == nil {
 		retry = (time.Until(r.next) + time.Second - 1).Truncate(time.Second)
 	}
@@ -278,6 +306,16 @@ func (r *Remote) ask() <-chan struct{} {
 	r.underWay = make(chan struct{})
 	signal(r.wake)
 	return r.underWay
+}
+
+// enter lets a request wait, unless as many as may do so already: an issuer that hangs must not make us hold every
+// request that a flood of tokens can open.
+func (r *Remote) enter() bool {
+	if r.waiting.Add(1) > maxWaiting {
+		r.waiting.Add(-1)
+		return false
+	}
+	return true
 }
 
 // release lets all waiting requests look again and announces what they may wait for next. It needs the lock.

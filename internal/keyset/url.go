@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 const defaultMaxStale = 24 * time.Hour
@@ -21,7 +19,6 @@ type Options struct {
 	URL       string            // its JWKS; empty: ask its metadata
 	MaxStale  time.Duration     // how long keys serve after the last good fetch; 0: 24 hours
 	Transport http.RoundTripper // nil: a transport of our own, made like Go's default one
-	Log       *zap.Logger       // nil: no log
 }
 
 // Check tells a configuration mistake without touching the network.

@@ -45,3 +45,43 @@ func BenchmarkReturnTo(b *testing.B) {
 		ReturnTo("GET", "/domains/example.com/dns?tab=records&page=2", nil)
 	}
 }
+
+// BenchmarkCopy is what copying the bytes of such a page takes.
+func BenchmarkCopy(b *testing.B) {
+	p := newPages(b, Options{Brands: []Brand{acme()}})
+	page, _, err := p.Render(nil, HTML, "en", "panel.example.com", sample(401, "token_expired"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]byte, 0, 32<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = append(buf[:0], page...)
+	}
+}
+
+// BenchmarkLoad is what a configuration pays once, BenchmarkPages what each of
+// its gates pays.
+func BenchmarkLoad(b *testing.B) {
+	files := map[string]string{}
+	for _, tag := range all() {
+		files["locales/"+tag+".json"] = readFile(b, templatesDir+"/locales/en.json")
+	}
+	root := overlay(b, files)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Load(Sources{Builtin: root}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkPages(b *testing.B) {
+	l := newPages(b, Options{}).library
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := l.Pages(Options{Brands: []Brand{acme()}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"html/template"
 	"strings"
@@ -26,10 +27,15 @@ type Link struct{ Label, URL string }
 type brand struct {
 	name        string
 	logo        template.URL
+	color       string
 	light, dark shades
-	login, logout, home, support,
+	login       [4]urlTemplate // by loginVariant
+	logout, home, support,
 	access urlTemplate
 	links []compiledLink
+
+	ancestors string // of the policy: who may frame the pages
+	kept      interned
 }
 
 type compiledLink struct {
@@ -40,33 +46,54 @@ type compiledLink struct {
 // brands finds the brand for a host: exact, then the longest wildcard, then the
 // default.
 type brands struct {
-	list     []*brand
 	fallback *brand
 	exact    map[string]*brand
 	wildcard map[string]*brand // by the part after "*."
 }
 
-func newBrands(all []Brand) (*brands, []string, error) {
+func (l *Library) newBrands(o Options) (*brands, []string, error) {
 	b := &brands{exact: map[string]*brand{}, wildcard: map[string]*brand{}}
 	var warnings []string
-	for _, in := range all {
+	for _, in := range o.Brands {
 		c, err := compileBrand(in)
 		if err != nil {
 			return nil, nil, fmt.Errorf("brand %s: %w", describe(in), err)
 		}
-		if w := colorWarning(in); w != "" {
+		c.seal(o.Realm, o.FrameAncestors)
+		c, isNew := l.share(c)
+		if w := colorWarning(in); w != "" && isNew { // once, however many sites have it
 			warnings = append(warnings, w)
 		}
-		b.list = append(b.list, c)
 		if err := b.index(in, c); err != nil {
 			return nil, nil, err
 		}
 	}
 	if b.fallback == nil {
-		b.fallback, _ = compileBrand(Brand{})
-		b.list = append(b.list, b.fallback)
+		c, err := compileBrand(Brand{})
+		if err != nil {
+			return nil, nil, err
+		}
+		c.seal(o.Realm, o.FrameAncestors)
+		b.fallback, _ = l.share(c)
 	}
 	return b, warnings, nil
+}
+
+// seal adds what comes from the gate and not from the brand.
+func (b *brand) seal(realm string, ancestors []string) {
+	if b.name == "" {
+		b.name = clean(realm)
+	}
+	b.ancestors = "'none'"
+	if len(ancestors) > 0 {
+		b.ancestors = strings.Join(ancestors, " ")
+	}
+}
+
+// identity is the same for brands whose pages are.
+func (b *brand) identity() string {
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %q %q %q %q %q",
+		b.name, b.logo, b.color, b.login, b.logout, b.home, b.support, b.access, b.links, b.ancestors)))
 }
 
 func (b *brands) index(in Brand, c *brand) error {
@@ -127,12 +154,16 @@ func compileBrand(in Brand) (*brand, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.color = color
 	b.light, b.dark = palette(color)
+	if err := b.compileLogin(in.Login); err != nil {
+		return nil, err
+	}
 	for _, u := range []struct {
 		option, raw string
 		dst         *urlTemplate
 	}{
-		{"login", in.Login, &b.login}, {"logout", in.Logout, &b.logout}, {"home", in.Home, &b.home},
+		{"logout", in.Logout, &b.logout}, {"home", in.Home, &b.home},
 		{"support", in.Support, &b.support}, {"request_access", in.RequestAccess, &b.access},
 	} {
 		if u.raw == "" {
@@ -156,6 +187,42 @@ func compileBrand(in Brand) (*brand, error) {
 		b.links = append(b.links, compiledLink{l.Label, t})
 	}
 	return b, nil
+}
+
+// loginVariant tells the four forms of the login URL apart: with and without
+// what only a step-up asks for.
+func loginVariant(maxAge, acr bool) int {
+	n := 0
+	if maxAge {
+		n |= 1
+	}
+	if acr {
+		n |= 2
+	}
+	return n
+}
+
+func (b *brand) compileLogin(raw string) error {
+	if raw == "" {
+		return nil
+	}
+	if _, err := compileURL("login", raw); err != nil {
+		return err
+	}
+	for _, form := range []struct {
+		maxAge, acr bool
+		raw         string
+	}{
+		{false, false, without(raw, "max_age", "acr_values")}, {true, false, without(raw, "acr_values")},
+		{false, true, without(raw, "max_age")}, {true, true, raw},
+	} {
+		t, err := parseURLTemplate(form.raw)
+		if err != nil {
+			return err
+		}
+		b.login[loginVariant(form.maxAge, form.acr)] = t
+	}
+	return nil
 }
 
 func compileURL(option, raw string) (urlTemplate, error) {

@@ -9,12 +9,12 @@ import (
 )
 
 func TestBrandByHost(t *testing.T) {
-	all, _, err := newBrands([]Brand{
+	all, _, err := newPages(t, Options{}).library.newBrands(Options{Brands: []Brand{
 		{Name: "default"},
 		{Name: "exact", Hosts: []string{"Panel.Example.com", "2001:db8::1"}},
 		{Name: "wide", Hosts: []string{"*.example.com"}},
 		{Name: "narrow", Hosts: []string{"*.eu.example.com", "localhost"}},
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestValuesInURLsStayValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := u.fill(urlValues{returnTo: "/a?b=c&d=é#\r\n", requestID: "{{x}}"})
+	got := u.fillWith("en", actual{&Refusal{ReturnTo: "/a?b=c&d=é#\r\n", RequestID: "{{x}}"}, nil})
 	if want := "https://x.example/?rd=%2Fa%3Fb%3Dc%26d%3D%C3%A9%23%0D%0A&id=%7B%7Bx%7D%7D&m="; got != want {
 		t.Errorf("got %s", got)
 	}

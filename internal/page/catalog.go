@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -74,6 +75,28 @@ func (t sentence) fill(params map[string]string) (string, bool) {
 	return b.String(), true
 }
 
+// filledBy reports whether all values are there.
+func (t sentence) filledBy(params map[string]string) bool {
+	for i := 1; i < len(t.parts); i += 2 {
+		if params[t.parts[i]] == "" {
+			return false
+		}
+	}
+	return len(t.parts) > 0
+}
+
+// fillWith puts in the values of slots.
+func (t sentence) fillWith(v values) string {
+	var b strings.Builder
+	for i, part := range t.parts {
+		if i%2 == 1 {
+			part = v.get(parameter(part))
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
 // locale is the whole catalogue of one language, with the gaps filled in.
 type locale struct {
 	tag, dir string
@@ -83,8 +106,15 @@ type locale struct {
 
 // words are what one code says.
 type words struct {
-	title, heading string
-	detail, named  sentence
+	title, heading, detail string
+	named                  sentence
+	number                 int // of the code, above 0
+}
+
+// plain is a sentence without parameters, "" where there is none.
+func (l *locale) plain(key string) string {
+	s, _ := l.texts[key].fill(nil)
+	return s
 }
 
 // text is a sentence without parameters.
@@ -106,56 +136,76 @@ func (l *locale) words(code string, status int) words {
 	if w, ok := l.codes[code]; ok {
 		return w
 	}
-	key := "other"
-	switch status {
-	case 401:
-		key = "status_401"
-	case 403:
-		key = "status_403"
+	if w, ok := l.codes["status_"+strconv.Itoa(status)]; ok {
+		return w
 	}
-	return l.codes[key]
+	return l.codes["other"]
 }
 
-// loadLocales reads every catalogue and checks it against the English one.
-func loadLocales(root fs.FS) (map[string]*locale, error) {
-	files, err := fs.Glob(root, "locales/*.json")
-	if err != nil {
-		return nil, err
-	}
-	english, err := readCatalogue(root, "locales/"+source+".json", nil)
+// loadLocales reads every catalogue, and over it the operator's. All are checked
+// against the built-in English one.
+func loadLocales(root fs.FS, own folder) (map[string]*locale, error) {
+	english, err := readCatalogue(folder{fs: root}, "locales/"+source+".json", nil)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkCodes(english); err != nil {
 		return nil, err
 	}
-	all := make(map[string]*locale, len(files))
+	texts := map[string]map[string]sentence{source: english}
+	if err := readFolder(texts, folder{fs: root}, "locales/", english); err != nil {
+		return nil, err
+	}
+	if own.fs != nil {
+		if err := readFolder(texts, own, "", english); err != nil {
+			return nil, err
+		}
+	}
+	all := make(map[string]*locale, len(texts))
+	for tag, t := range texts {
+		all[tag] = newLocale(tag, t, texts[source])
+	}
+	return all, nil
+}
+
+// readFolder adds the catalogues of a folder to those that are there.
+func readFolder(into map[string]map[string]sentence, root folder, dir string, english map[string]sentence) error {
+	files, err := fs.Glob(root.fs, dir+"*.json")
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("%s%s: found no <tag>.json file, such as de.json", root.name, dir)
+	}
 	for _, file := range files {
 		tag := strings.TrimSuffix(path.Base(file), ".json")
 		parsed, err := language.Parse(tag)
 		if err != nil || parsed.String() != tag {
-			return nil, fmt.Errorf("%s: %q is not a language tag in its usual spelling, such as pt-BR (BCP 47)", file, tag)
+			return fmt.Errorf("%s%s: %q is not a language tag in its usual spelling, such as pt-BR (BCP 47)", root.name, file, tag)
 		}
-		texts := english
-		if tag != source {
-			if texts, err = readCatalogue(root, file, english); err != nil {
-				return nil, err
-			}
+		texts, err := readCatalogue(root, file, english)
+		if err != nil {
+			return err
 		}
-		all[tag] = newLocale(tag, texts, english)
+		merged := maps.Clone(into[tag])
+		if merged == nil {
+			merged = map[string]sentence{}
+		}
+		maps.Copy(merged, texts)
+		into[tag] = merged
 	}
-	return all, nil
+	return nil
 }
 
 func newLocale(tag string, texts, english map[string]sentence) *locale {
 	merged := maps.Clone(english)
 	maps.Copy(merged, texts)
 	l := &locale{tag: tag, dir: direction(tag), texts: merged, codes: map[string]words{}}
-	for _, code := range codesOf(english) {
-		var w words
+	for i, code := range codesOf(english) {
+		w := words{number: i + 1}
 		w.title, _ = merged[code+".title"].fill(nil)
 		w.heading, _ = merged[code+".heading"].fill(nil)
-		w.detail = merged[code+".detail"]
+		w.detail, _ = merged[code+".detail"].fill(nil)
 		// An English named sentence must not stand beside a translated rest.
 		_, translated := texts[code+".detail_named"]
 		if _, own := texts[code+".detail"]; translated || !own {
@@ -181,7 +231,7 @@ func codesOf(texts map[string]sentence) []string {
 // codes nobody listed are there.
 func checkCodes(texts map[string]sentence) error {
 	codes := codesOf(texts)
-	for _, general := range []string{"other", "status_401", "status_403"} {
+	for _, general := range []string{"other", "status_401", "status_403", "status_404", "status_429", "status_500", "status_503"} {
 		if !slices.Contains(codes, general) {
 			return fmt.Errorf("locales/%s.json has no key %q", source, general+".title")
 		}
@@ -202,8 +252,8 @@ func checkCodes(texts map[string]sentence) error {
 
 // readCatalogue reads one flat JSON object of sentences. With a reference, its
 // keys and each key's parameters must be known there.
-func readCatalogue(root fs.FS, file string, reference map[string]sentence) (map[string]sentence, error) {
-	data, err := fs.ReadFile(root, file)
+func readCatalogue(root folder, file string, reference map[string]sentence) (map[string]sentence, error) {
+	data, err := fs.ReadFile(root.fs, file)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +266,7 @@ func readCatalogue(root fs.FS, file string, reference map[string]sentence) (map[
 			}
 		}
 		before := data[:min(offset, len(data))]
-		return fmt.Errorf("%s:%d: %s", file, 1+bytes.Count(before, []byte("\n")), fmt.Sprintf(format, a...))
+		return fmt.Errorf("%s%s:%d: %s", root.name, file, 1+bytes.Count(before, []byte("\n")), fmt.Sprintf(format, a...))
 	}
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return nil, at("expected one JSON object of key and sentence")
@@ -276,35 +326,4 @@ func checkSentence(key, text string, reference map[string]sentence) (sentence, e
 func isHidden(r rune) bool {
 	return unicode.IsControl(r) || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' ||
 		r == '\u200e' || r == '\u200f' || r == '\u061c' || r == '\ufeff' || r == '\u2028' || r == '\u2029'
-}
-
-// nearest is the candidate with the fewest letters to change.
-func nearest(s string, candidates []string) string {
-	best, least := "", len(s)+64
-	for _, c := range candidates {
-		if d := distance(s, c); d < least {
-			best, least = c, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/maypok86/otter/v2"
 	"golang.org/x/text/language"
 )
 
@@ -11,6 +12,9 @@ const (
 	maxLanguageBytes  = 1024
 	maxLanguageRanges = 32
 	maxTagBytes       = 35 // RFC 5646 section 4.4.1
+
+	rememberedHeaders   = 1024
+	maxRememberedHeader = 128
 )
 
 // languages finds the locale for an Accept-Language header. golang.org/x/text's
@@ -19,10 +23,16 @@ const (
 type languages struct {
 	fallback string
 	byTag    map[string]string // lower-case tag, base language or alias -> locale
+	// remembered are the choices for whole headers: browsers send few.
+	remembered *otter.Cache[string, string]
 }
 
-func newLanguages(fallback string, tags []string) languages {
-	l := languages{fallback: fallback, byTag: make(map[string]string, 2*len(tags))}
+func newLanguages(fallback string, tags []string) (*languages, error) {
+	remembered, err := otter.New(&otter.Options[string, string]{MaximumSize: rememberedHeaders})
+	if err != nil {
+		return nil, err
+	}
+	l := &languages{fallback: fallback, byTag: make(map[string]string, 2*len(tags)), remembered: remembered}
 	sorted := slices.Sorted(slices.Values(tags))
 	for _, tag := range sorted {
 		l.byTag[strings.ToLower(tag)] = tag
@@ -41,7 +51,23 @@ func newLanguages(fallback string, tags []string) languages {
 			l.byTag[a.from] = tag
 		}
 	}
-	return l
+	return l, nil
+}
+
+// find is choose with a memory. Long headers are not worth their place in it.
+func (l *languages) find(header string) string {
+	if header == "" {
+		return l.fallback
+	}
+	if len(header) > maxRememberedHeader {
+		return l.choose(header)
+	}
+	if tag, ok := l.remembered.GetIfPresent(header); ok {
+		return tag
+	}
+	tag := l.choose(header)
+	l.remembered.Set(strings.Clone(header), tag)
+	return tag
 }
 
 type alias struct{ from, to string }
@@ -51,7 +77,7 @@ type alias struct{ from, to string }
 // region where only the script tells the catalogues apart.
 func aliases() []alias {
 	return []alias{
-		{"no", "nb"}, {"nn", "nb"}, {"nb", "no"}, {"iw", "he"}, {"in", "id"}, {"tl", "fil"},
+		{"no", "nb"}, {"nn", "nb"}, {"nb", "no"}, {"iw", "he"}, {"in", "id"}, {"ji", "yi"}, {"jw", "jv"}, {"mo", "ro"}, {"tl", "fil"}, {"cmn", "zh-hans"},
 		{"zh-cn", "zh-hans"}, {"zh-sg", "zh-hans"}, {"zh-my", "zh-hans"},
 		{"zh-tw", "zh-hant"}, {"zh-hk", "zh-hant"}, {"zh-mo", "zh-hant"},
 	}

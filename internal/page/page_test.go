@@ -1,7 +1,6 @@
 package page
 
 import (
-	"encoding/json"
 	"flag"
 	"io/fs"
 	"maps"
@@ -12,24 +11,41 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 const templatesDir = "../../templates"
 
+// newPages makes pages of the built-in templates.
 func newPages(t testing.TB, o Options) *Pages {
 	t.Helper()
-	if o.Templates == nil {
-		o.Templates = os.DirFS(templatesDir)
+	return pagesOf(t, Sources{Builtin: os.DirFS(templatesDir)}, o)
+}
+
+func pagesOf(t testing.TB, s Sources, o Options) *Pages {
+	t.Helper()
+	l, err := Load(s)
+	if err != nil {
+		t.Fatal(err)
 	}
-	p, err := New(o)
+	p, err := l.Pages(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// folderOf writes an operator's folder.
+func folderOf(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 func acme() Brand {
@@ -53,7 +69,7 @@ func sample(status int, code string) Refusal {
 }
 
 // overlay is the real templates folder with some files replaced or added.
-func overlay(t *testing.T, files map[string]string) fs.FS {
+func overlay(t testing.TB, files map[string]string) fs.FS {
 	t.Helper()
 	m := fstest.MapFS{}
 	dir := os.DirFS(templatesDir)
@@ -83,7 +99,7 @@ func designCodes() map[string]int {
 		"credentials_missing": 401, "credentials_malformed": 401, "credentials_ambiguous": 400, "token_invalid": 401,
 		"token_expired": 401, "token_not_yet_valid": 401, "role_missing": 403, "claim_missing": 403, "scope_missing": 403,
 		"address_denied": 403, "path_denied": 403, "origin_denied": 403, "request_ambiguous": 400, "too_early": 425,
-		"keys_unavailable": 503, "internal_error": 500,
+		"keys_unavailable": 503, "internal_error": 500, "step_up_required": 401, "locked_out": 403, "throttled": 403,
 	}
 }
 
@@ -94,7 +110,7 @@ func TestEveryCodeHasWordsThatAreKind(t *testing.T) {
 		if _, ok := l.codes[code]; !ok {
 			t.Errorf("%s has no words of its own", code)
 		}
-		w := p.say(l, &Refusal{Status: status, Code: code})
+		w := l.say(&Refusal{Status: status, Code: code})
 		for _, s := range []string{w.title, w.heading, w.detail} {
 			if s == "" {
 				t.Errorf("%s has an empty text", code)
@@ -114,111 +130,19 @@ func TestEveryCodeHasWordsThatAreKind(t *testing.T) {
 	}
 }
 
-func TestCataloguesAreSound(t *testing.T) {
-	files, err := filepath.Glob(templatesDir + "/locales/*.json")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no catalogues", err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var texts map[string]string
-		if err := json.Unmarshal(data, &texts); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		for key, s := range texts {
-			limit := 60
-			if strings.Contains(key, "detail") || !strings.Contains(key, ".") {
-				limit = 180
-			}
-			switch n := len([]rune(s)); {
-			case !norm.NFC.IsNormalString(s):
-				t.Errorf("%s: %s is not NFC", file, key)
-			case n > limit:
-				t.Errorf("%s: %s has %d characters, more than %d", file, key, n, limit)
-			case s != strings.TrimSpace(s):
-				t.Errorf("%s: %s has white space around it", file, key)
-			case strings.ContainsAny(s, "<>&"):
-				t.Errorf("%s: %s holds markup", file, key)
-			}
-			if strings.HasSuffix(key, ".detail") && !strings.ContainsAny(s[len(s)-1:]+lastRune(s), ".。।။།") {
-				t.Errorf("%s: %s is not a whole sentence", file, key)
-			}
-		}
-	}
-}
-
-func lastRune(s string) string {
-	r := []rune(s)
-	return string(r[len(r)-1:])
-}
-
-func TestKeysThatTemplatesUseAreAllInTheCatalogueAndNoneIsLeftOver(t *testing.T) {
-	files, err := filepath.Glob(templatesDir + "/*.html")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.Write(data)
-	}
-	inGo := []string{"retry_soon", "retry_minute", "retry_minutes", "retry_at"}
-	for key := range newPages(t, Options{}).locale("en").texts {
-		if strings.Contains(key, ".") || slices.Contains(inGo, key) {
-			continue
-		}
-		if !strings.Contains(all.String(), `.T "`+key+`"`) {
-			t.Errorf("no template uses %q", key)
-		}
-	}
-}
-
-func TestCatalogueErrorsNameFileAndLine(t *testing.T) {
-	for name, c := range map[string]struct{ file, text, want string }{
-		"an unknown key":          {"locales/de.json", "{\n\"sign_im\": \"Anmelden\"\n}", `locales/de.json:2: unknown key "sign_im"; did you mean "sign_in"?`},
-		"a parameter too many":    {"locales/de.json", "{\n\n\"role_missing.detail_named\": \"{roles} {x}\"}", `locales/de.json:3: "role_missing.detail_named": found the parameters ["roles" "x"], expected ["roles"]`},
-		"a parameter missing":     {"locales/de.json", `{"role_missing.detail_named": "Rollen"}`, `locales/de.json:1: "role_missing.detail_named": found the parameters [], expected ["roles"]`},
-		"an open brace":           {"locales/de.json", `{"sign_in": "a {b"}`, `locales/de.json:1: "sign_in": expected "{name}"`},
-		"a closing brace":         {"locales/de.json", `{"sign_in": "a } b"}`, `found "}" without "{"`},
-		"a template in a text":    {"locales/de.json", `{"sign_in": "{{env}}"}`, `expected "{name}"`},
-		"an empty text":           {"locales/de.json", `{"sign_in": " "}`, `"sign_in" is empty`},
-		"a direction character":   {"locales/de.json", `{"sign_in": "a\u202eb"}`, `control or direction character`},
-		"a control character":     {"locales/de.json", `{"sign_in": "a\u0007b"}`, `control or direction character`},
-		"a key twice":             {"locales/de.json", "{\"sign_in\": \"a\",\n\"sign_in\": \"b\"}", `locales/de.json:2: `},
-		"a number":                {"locales/de.json", `{"sign_in": 1}`, `"sign_in": expected a text in quotes`},
-		"an array":                {"locales/de.json", `["sign_in"]`, `expected one JSON object`},
-		"text after the end":      {"locales/de.json", `{} {}`, `found more after the end`},
-		"a cut-off file":          {"locales/de.json", `{"sign_in": "a"`, `locales/de.json:1: `},
-		"a tag that is none":      {"locales/deutsch_1.json", `{}`, `"deutsch_1" is not a language tag`},
-		"a tag in odd spelling":   {"locales/pt-br.json", `{}`, `"pt-br" is not a language tag in its usual spelling`},
-		"a code without detail":   {"locales/en.json", `{"other.title":"a","status_401.title":"a","status_403.title":"a"}`, `locales/en.json has no key "other.heading"`},
-		"no general words":        {"locales/en.json", `{}`, `locales/en.json has no key "other.title"`},
-		"a title with parameters": {"locales/en.json", `{"other.title":"{a}","other.heading":"a","other.detail":"a","status_401.title":"a","status_403.title":"a"}`, `"other.title" cannot have parameters`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := New(Options{Templates: overlay(t, map[string]string{c.file: c.text})})
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v\nwant %s", err, c.want)
-			}
-		})
-	}
-}
-
 func TestTemplateErrorsNameFileAndLine(t *testing.T) {
 	content := func(s string) string { return "{{define \"content\"}}\n\n" + s + "\n{{end}}" }
 	for name, c := range map[string]struct{ file, text, want string }{
 		"a syntax error":                {"403.html", content("{{if}}"), "403.html:3: "},
+		"a comparison with a value":     {"403.html", content(`{{if eq .RequestID "x"}}y{{end}}`), "403.html:3:5: executing \"content\" at <eq .RequestID \"x\">: error calling eq: incompatible types"},
 		"an unknown field":              {"403.html", content("{{.Nothing}}"), "403.html:3:"},
 		"an unknown key":                {"403.html", content(`{{.T "nothing"}}`), `has no key "nothing"`},
 		"a key with parameter":          {"403.html", content(`{{.T "retry_minutes"}}`), "needs parameters"},
 		"an unsafe context":             {"403.html", content(`<a href={{if .Home}}"{{end}}>`), "403.html:3"},
-		"no content":                    {"403.html", "text", `403.html: expected a {{define "content"}}`},
+		"no content":                    {"403.html", "text", `403.html: found text outside of a {{define "…"}}; expected blocks alone`},
+		"a block of another name":       {"blocks.html", `{{define "fotter"}}x{{end}}`, `blocks.html: no page includes the block "fotter"; did you mean "footer"?`},
+		"a file of another name":        {"401.htm.html", content(""), `401.htm.html: no refusal has this page; did you mean `},
+		"a file for a good status":      {"200.html", content(""), `200.html: no refusal has this page`},
 		"a script":                      {"403.html", content("<SCRIPT>x()</SCRIPT>"), "403.html: found a script element"},
 		"a style attribute":             {"403.html", content(`<p style="color:red">x</p>`), "403.html: found a style attribute"},
 		"a URL html/template must drop": {"403.html", content(`<a href="{{printf "x:%s" .Code}}">x</a>`), "ZgotmplZ"},
@@ -226,12 +150,19 @@ func TestTemplateErrorsNameFileAndLine(t *testing.T) {
 		"double braces in a style":      {"403.html", content(`<style>@media print{ {{- /* join */ -}} {a{}}</style>`), `"{{" in the output`},
 		"no error page":                 {"error.html", "", "error.html is missing"},
 		"no base":                       {"base.html", "", "base.html"},
-		"a base that is no document":    {"base.html", `{{define "heading"}}{{end}}{{define "quiet"}}{{end}}{{template "content" .}}`, "expected a whole document"},
+		"a base that is no document":    {"base.html", `{{define "heading"}}{{end}}{{define "icon"}}{{end}}{{define "next"}}{{end}}{{define "ask"}}{{end}}{{define "button"}}{{end}}{{template "content" .}}`, "expected a whole document"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := New(Options{Templates: overlay(t, map[string]string{c.file: c.text}), Brands: []Brand{acme()}})
+			s := Sources{Builtin: os.DirFS(templatesDir), Templates: folderOf(t, map[string]string{c.file: c.text})}
+			if c.text == "" {
+				s = Sources{Builtin: overlay(t, map[string]string{c.file: ""})}
+			}
+			_, err := Load(s)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant %s", err, c.want)
+			}
+			if s.Templates != "" && !strings.HasPrefix(err.Error(), s.Templates+"/") {
+				t.Errorf("the folder is not named: %v", err)
 			}
 		})
 	}
@@ -242,23 +173,22 @@ func TestOptionErrorsSayWhatWasExpected(t *testing.T) {
 		o    Options
 		want string
 	}{
-		"no templates":            {Options{}, "no templates"},
-		"a language not there":    {Options{Templates: os.DirFS(templatesDir), Language: "tlh"}, `language "tlh": there is no locales/tlh.json; known: `},
-		"a bad problem base":      {Options{Templates: os.DirFS(templatesDir), ProblemBase: "javascript:x"}, `problem_base "javascript:x": expected https://`},
-		"a bad login":             {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Name: "A", Login: "//evil.example"}}}, `brand "A": login "//evil.example"`},
-		"a logo from outside":     {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Logo: "https://x.example/a.png"}}}, "expected a data: URI"},
-		"a color that is none":    {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Color: "red"}}}, `color "red": expected rrggbb`},
-		"a link without a label":  {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Links: []Link{{" ", "/x"}}}}}, "has no label"},
-		"a label that turns text": {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Links: []Link{{"a\u202eb", "/x"}}}}}, "direction character"},
-		"two default brands":      {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Name: "A"}, {Name: "B"}}}, `brand "B": there is a brand without hosts already`},
-		"a host twice":            {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"a.example"}}, {Hosts: []string{"A.example."}}}}, "belongs to another brand"},
-		"a host with a port":      {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"a.example:8443"}}}}, "without port"},
-		"a host in Unicode":       {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"müller.example"}}}}, "xn--"},
-		"a wildcard inside":       {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Hosts: []string{"a.*.example"}}}}, "expected a name"},
-		"a name that turns text":  {Options{Templates: os.DirFS(templatesDir), Brands: []Brand{{Name: "a\u202eb"}}}, "direction character"},
+		"a language not there":    {Options{Language: "tlh"}, `language "tlh": there is no locales/tlh.json; expected the tag of a catalogue`},
+		"a bad problem base":      {Options{ProblemBase: "javascript:x"}, `problem_base "javascript:x": expected https://`},
+		"a bad login":             {Options{Brands: []Brand{{Name: "A", Login: "//evil.example"}}}, `brand "A": login "//evil.example"`},
+		"a logo from outside":     {Options{Brands: []Brand{{Logo: "https://x.example/a.png"}}}, "expected a data: URI"},
+		"a color that is none":    {Options{Brands: []Brand{{Color: "red"}}}, `color "red": expected rrggbb`},
+		"a link without a label":  {Options{Brands: []Brand{{Links: []Link{{" ", "/x"}}}}}, "has no label"},
+		"a label that turns text": {Options{Brands: []Brand{{Links: []Link{{"a\u202eb", "/x"}}}}}, "direction character"},
+		"two default brands":      {Options{Brands: []Brand{{Name: "A"}, {Name: "B"}}}, `brand "B": there is a brand without hosts already`},
+		"a host twice":            {Options{Brands: []Brand{{Hosts: []string{"a.example"}}, {Hosts: []string{"A.example."}}}}, "belongs to another brand"},
+		"a host with a port":      {Options{Brands: []Brand{{Hosts: []string{"a.example:8443"}}}}, "without port"},
+		"a host in Unicode":       {Options{Brands: []Brand{{Hosts: []string{"müller.example"}}}}, "xn--"},
+		"a wildcard inside":       {Options{Brands: []Brand{{Hosts: []string{"a.*.example"}}}}, "expected a name"},
+		"a name that turns text":  {Options{Brands: []Brand{{Name: "a\u202eb"}}}, "direction character"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := New(c.o)
+			_, err := newPages(t, Options{}).library.Pages(c.o)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant %s", err, c.want)
 			}
@@ -267,11 +197,11 @@ func TestOptionErrorsSayWhatWasExpected(t *testing.T) {
 }
 
 func TestALocaleIsAddedWithoutCode(t *testing.T) {
-	p := newPages(t, Options{Templates: overlay(t, map[string]string{
+	p := pagesOf(t, Sources{Builtin: overlay(t, map[string]string{
 		"locales/de.json":    `{"token_expired.heading": "Ihre Sitzung ist beendet", "role_missing.detail": "Nur allgemein."}`,
 		"locales/ar.json":    `{"sign_in": "تسجيل الدخول"}`,
 		"token_expired.html": `{{define "content"}}<h1 class="own">{{.Heading}}</h1>{{end}}`,
-	})})
+	})}, Options{})
 	if got := p.Language("de-AT"); got != "de" {
 		t.Errorf("language %q", got)
 	}
@@ -292,7 +222,8 @@ func TestALocaleIsAddedWithoutCode(t *testing.T) {
 
 func TestAnUnknownCodeIsToldByItsStatus(t *testing.T) {
 	p := newPages(t, Options{})
-	for status, heading := range map[int]string{401: "Sign in to continue", 403: "You don’t have access to this page", 409: "This could not be completed"} {
+	for status, heading := range map[int]string{401: "Sign in to continue", 403: "You don’t have access to this page", 404: "This page could not be found", 409: "This could not be completed",
+		429: "Please wait a moment", 500: "Something went wrong on our side", 503: "We’ll be right back"} {
 		out, _, _ := p.Render(nil, HTML, "en", "", sample(status, "made_up"))
 		if !strings.Contains(string(out), heading) {
 			t.Errorf("%d: no %q", status, heading)
@@ -305,6 +236,9 @@ func TestWarningsAreNotShared(t *testing.T) {
 	w := p.Warnings()
 	if len(w) != 1 || !strings.Contains(w[0], "#ffcc00") || !strings.Contains(w[0], "outline #") {
 		t.Fatalf("warnings %q", w)
+	}
+	if again, err := p.library.Pages(Options{Brands: []Brand{{Color: "#ffcc00"}}}); err != nil || len(again.Warnings()) != 0 {
+		t.Errorf("another site of the same brand warns again: %q %v", again.Warnings(), err)
 	}
 	w[0] = ""
 	if p.Warnings()[0] == "" {

@@ -34,8 +34,8 @@ func (p *Pages) Render(dst []byte, b Body, lang, host string, r Refusal) (out []
 // json writes the members in the order of RFC 9457's examples, then our own.
 // What has no value is left out.
 func (p *Pages) json(dst []byte, b *brand, l *locale, r *Refusal) []byte {
-	s := p.say(l, r)
-	v := valuesFor(l, r)
+	s := l.say(r)
+	v := actual{r, l}
 	dst = append(dst, `{"type":`...)
 	if p.problemBase == "" || r.Code == "" {
 		dst = append(dst, `"about:blank"`...)
@@ -56,28 +56,19 @@ func (p *Pages) json(dst []byte, b *brand, l *locale, r *Refusal) []byte {
 	dst = appendMember(dst, "request_id", r.RequestID)
 	if !r.Time.IsZero() {
 		dst = append(dst, `,"time":"`...)
-		dst = r.Time.UTC().AppendFormat(dst, time.RFC3339)
-		dst = append(dst, '"')
+		dst = append(v.append(dst, slotISOTime), '"')
 	}
-	if r.Status == 401 && !b.login.empty() {
-		dst = appendMember(dst, "login_url", b.login.fill(v))
+	if login := b.login[loginVariant(r.MaxAge != "", r.ACRValues != "")]; r.Status == 401 && !login.empty() {
+		dst = appendURLMember(dst, "login_url", login, v)
 	}
 	if !b.support.empty() {
-		dst = appendMember(dst, "support_url", b.support.fill(v))
+		dst = appendURLMember(dst, "support_url", b.support, v)
 	}
 	if n := seconds(r.RetryAfter); n > 0 {
 		dst = append(dst, `,"retry_after":`...)
 		dst = strconv.AppendInt(dst, n, 10)
 	}
 	return append(dst, '}', '\n')
-}
-
-func valuesFor(l *locale, r *Refusal) urlValues {
-	v := urlValues{returnTo: r.ReturnTo, lang: l.tag, requestID: r.RequestID}
-	if v.returnTo == "" {
-		v.returnTo = "/"
-	}
-	return v
 }
 
 // seconds rounds up: a client that comes back a moment early is refused again.
@@ -96,6 +87,22 @@ func appendMember(dst []byte, name, value string) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, `":`...)
 	return appendJSON(dst, value)
+}
+
+// appendURLMember needs no escaping for what is percent-encoded.
+func appendURLMember(dst []byte, name string, t urlTemplate, v actual) []byte {
+	dst = append(append(append(dst, `,"`...), name...), `":"`...)
+	for i, part := range t.parts {
+		switch {
+		case i%2 == 0:
+			dst = appendJSONText(dst, part)
+		case part == "lang":
+			dst = append(dst, v.locale.tag...)
+		default:
+			dst = v.append(dst, placeholder(part))
+		}
+	}
+	return append(dst, '"')
 }
 
 func appendJSON(dst []byte, s string) []byte {
@@ -134,22 +141,30 @@ func appendJSONText(dst []byte, s string) []byte {
 	return append(dst, s[start:]...)
 }
 
-// text is title, detail and request id, each on its own line.
+// text is title, detail, when to try again and request id, each on its own line.
 func (p *Pages) text(dst []byte, l *locale, r *Refusal) []byte {
-	s := p.say(l, r)
+	s := l.say(r)
 	dst = append(appendPlain(dst, s.title), '\n')
 	dst = append(appendPlain(dst, s.detail), '\n')
+	if key := retryOf(r).key(); key != "" {
+		when := *r
+		dst = append(appendPlain(dst, l.texts[key].fillWith(actual{&when, l})), '\n')
+	}
 	if r.RequestID != "" {
-		label, _ := l.text("request_id")
-		dst = append(appendPlain(dst, label), ": "...)
-		dst = append(appendPlain(dst, r.RequestID), '\n')
+		for i, part := range l.texts["request_id_line"].parts {
+			if i%2 == 1 {
+				part = r.RequestID
+			}
+			dst = appendPlain(dst, part)
+		}
+		dst = append(dst, '\n')
 	}
 	return dst
 }
 
 // line is what a WebSocket client's log shows of a refused handshake.
 func (p *Pages) line(dst []byte, l *locale, r *Refusal) []byte {
-	s := p.say(l, r)
+	s := l.say(r)
 	dst = append(appendPlain(dst, s.title), ": "...)
 	dst = appendPlain(dst, s.detail)
 	if r.RequestID != "" {
@@ -162,14 +177,14 @@ func (p *Pages) line(dst []byte, l *locale, r *Refusal) []byte {
 // appendPlain turns braces into parentheses. Plain text has no way to escape
 // them, and a templates handler around us executes text/plain too.
 func appendPlain(dst []byte, s string) []byte {
-	for i := range len(s) {
-		switch c := s[i]; c {
+	at := len(dst)
+	dst = append(dst, s...)
+	for i, c := range dst[at:] {
+		switch c {
 		case '{':
-			dst = append(dst, '(')
+			dst[at+i] = '('
 		case '}':
-			dst = append(dst, ')')
-		default:
-			dst = append(dst, c)
+			dst[at+i] = ')'
 		}
 	}
 	return dst

@@ -208,6 +208,9 @@ func isToken(param string, drop []string) bool {
 
 // decoded undoes every level of escaping, as safeDecoded has allowed.
 func decoded(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
+	}
 	b := []byte(s)
 	for range maxDecodings {
 		n, _ := unescape(b)

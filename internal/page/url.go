@@ -152,48 +152,56 @@ func (t urlTemplate) sample() string {
 
 func (t urlTemplate) empty() bool { return len(t.parts) == 0 }
 
-// urlValues are the values for placeholders; they are escaped when filled in.
-type urlValues struct{ returnTo, lang, requestID string }
-
-func (v urlValues) get(name string) string {
-	switch name {
-	case "return_to":
-		return v.returnTo
-	case "lang":
-		return v.lang
-	case "request_id":
-		return v.requestID
-	default:
-		return "" // max_age and acr_values have no value unless a step-up asks for one
-	}
-}
-
-func (t urlTemplate) fill(v urlValues) string {
+// fillWith puts the values in, which are percent-encoded already.
+func (t urlTemplate) fillWith(lang string, v values) string {
 	if len(t.parts) == 1 {
 		return t.parts[0]
 	}
-	b := make([]byte, 0, 256)
+	var b strings.Builder
 	for i, part := range t.parts {
-		if i%2 == 0 {
-			b = append(b, part...)
-		} else {
-			b = appendEscaped(b, v.get(part))
+		if i%2 == 1 {
+			if part == "lang" {
+				part = lang
+			} else {
+				part = v.get(placeholder(part))
+			}
 		}
+		b.WriteString(part)
 	}
-	return string(b)
+	return b.String()
+}
+
+// without leaves out the query parameters that hold nothing but one of the
+// placeholders: a login page asked for max_age= would take it for a value.
+func without(raw string, names ...string) string {
+	address, fragment, hasFragment := strings.Cut(raw, "#")
+	address, query, hasQuery := strings.Cut(address, "?")
+	if !hasQuery {
+		return raw
+	}
+	kept := slices.DeleteFunc(strings.Split(query, "&"), func(p string) bool {
+		_, value, _ := strings.Cut(p, "=")
+		return slices.ContainsFunc(names, func(name string) bool { return value == "{"+name+"}" })
+	})
+	if len(kept) > 0 {
+		address += "?" + strings.Join(kept, "&")
+	}
+	if hasFragment {
+		address += "#" + fragment
+	}
+	return address
 }
 
 // appendEscaped percent-encodes everything that is not unreserved (RFC 3986
 // section 2.3), so that a value stays one value wherever it stands.
 func appendEscaped(dst []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"
+	start := 0
 	for i := range len(s) {
-		c := s[i]
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~' {
-			dst = append(dst, c)
-		} else {
-			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		if c := s[i]; !unreserved[c] {
+			dst = append(append(dst, s[start:i]...), '%', hex[c>>4], hex[c&15])
+			start = i + 1
 		}
 	}
-	return dst
+	return append(dst, s[start:]...)
 }

@@ -9,10 +9,13 @@ import (
 // Assumed claims read as those of a token would.
 func TestAssumedClaims(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	c := AssumedClaims(Assumption{
+	c, err := AssumedClaims(Assumption{
 		Issuer: "https://id.example.com", Subject: "ada", SignedIn: now.Add(-time.Hour), Now: now,
 		Claims: map[string][]string{"realm_access.roles": {"admin", "user"}, "acr": {"strong"}},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	path := func(s string) ClaimPath {
 		p, err := ParseClaimPath(s)
 		if err != nil {

@@ -3,7 +3,6 @@ package token
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -81,38 +80,28 @@ func (p ClaimPath) String() string { return p.literal }
 func (p ClaimPath) IsZero() bool { return p.literal == "" }
 
 // each calls yield for every value the path leads to, members of an object in the order of their names.
-func (p ClaimPath) each(claims map[string]any, yield func(any)) {
+func (p ClaimPath) each(claims value, yield func(value)) {
 	if p.literal == "" {
 		return
 	}
-	if v, ok := claims[p.literal]; ok {
+	if v := claims.member(p.literal); v != nil {
 		yield(v)
 		return
 	}
 	descend(claims, p.levels, yield)
 }
 
-func descend(v any, levels []level, yield func(any)) {
-	if len(levels) == 0 {
+func descend(v value, levels []level, yield func(value)) {
+	switch {
+	case len(v) == 0:
+	case len(levels) == 0:
 		yield(v)
-		return
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		if !levels[0].any {
-			if member, ok := v[levels[0].name]; ok {
-				descend(member, levels[1:], yield)
-			}
-			return
-		}
-		for _, name := range slices.Sorted(maps.Keys(v)) {
-			descend(v[name], levels[1:], yield)
-		}
-	case []any:
-		if levels[0].any {
-			for _, member := range v {
-				descend(member, levels[1:], yield)
-			}
+	case !levels[0].any:
+		descend(v.member(levels[0].name), levels[1:], yield)
+	default:
+		byName := func(a, b value) int { return strings.Compare(a[0].name, b[0].name) }
+		for _, m := range slices.SortedStableFunc(v.members(), byName) {
+			descend(m, levels[1:], yield)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package token_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -280,5 +281,19 @@ func TestErrorUnwraps(t *testing.T) {
 	}
 	if (token.Error{}).Kind != token.Internal {
 		t.Error("the zero Kind is not Internal")
+	}
+}
+
+// The memory of verified tokens counts by it.
+func TestClaimsSize(t *testing.T) {
+	v := verifier(policy(), keySet{edKey()})
+	small := accept(t, v, edToken(goodClaims)).Size()
+	large := accept(t, v, edToken(claimsWith("pad", "[0"+strings.Repeat(",0", 999)+"]"))).Size()
+	if least := 1000 * int(reflect.TypeFor[token.Node]().Size()); large-small < least || large > 2*least {
+		t.Errorf("a thousand values more take %d bytes more, want about %d", large-small, least)
+	}
+	commas := accept(t, v, edToken(claimsWith("name", `"`+strings.Repeat(",", 5000)+`"`))).Size()
+	if commas > 2*small {
+		t.Errorf("one value more, full of commas, takes %d bytes where %d were enough", commas, small)
 	}
 }

@@ -26,8 +26,20 @@ func (v *Verifier) Match(alg string, key Key, signingInput, signature []byte) er
 	return nil
 }
 
+// Node is what claims are made of.
+type Node = node
+
 // DecodesClaims reports whether the claims decoder reads a payload.
 func DecodesClaims(payload []byte) bool {
 	_, ok := decodeClaims(new(jsontext.Decoder), payload)
 	return ok
+}
+
+// DecodedClaims is what the claims decoder makes of a payload.
+func DecodedClaims(payload []byte) (any, bool) {
+	v, ok := decodeClaims(new(jsontext.Decoder), payload)
+	if !ok {
+		return nil, false
+	}
+	return v.copied(), true
 }

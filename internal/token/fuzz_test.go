@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"math"
 	"math/big"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -274,4 +275,45 @@ func FuzzParseClaimPath(f *testing.F) {
 			t.Fatalf("%q: text %q, texts %q", s, text, c.Texts(p))
 		}
 	})
+}
+
+// Every claim is what a second JSON reader finds: names and texts are taken out of the payload by their place in it, so
+// one that is off by a byte, or an escape that stays, would be somebody else's name.
+func FuzzClaimValues(f *testing.F) {
+	for _, claims := range []string{
+		goodClaims, richClaims, benchClaims, " {\t\"a\" :\r\n [ ] , \"b\" : { } } ", `{"a":[[],{},[{}],"",0,-1.5e+9,null,true,false]}`,
+		`{"\u0061":"\u00e4\n\"\\\/","ä\\":"\ud83d\ude00😀","x":{"y\u0000":["\t"]}}`, `{"a":{"b":{"c":{}}},"d":1}`, `{"a":"` + strings.Repeat(",", 200) + `"}`,
+	} {
+		f.Add([]byte(claims))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		ours, ok := token.DecodedClaims(payload)
+		var second map[string]any
+		dec := json.NewDecoder(bytes.NewReader(payload))
+		dec.UseNumber()
+		err := dec.Decode(&second)
+		if !ok {
+			return
+		}
+		if err != nil || !reflect.DeepEqual(ours, plain(second)) {
+			t.Fatalf("%q: we read %#v, a second reader %#v (%v)", payload, ours, second, err)
+		}
+	})
+}
+
+// plain gives the numbers of encoding/json our type.
+func plain(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		return token.Number(v)
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
+	case map[string]any:
+		for name := range v {
+			v[name] = plain(v[name])
+		}
+	}
+	return v
 }

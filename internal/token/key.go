@@ -130,10 +130,17 @@ type Keys interface {
 	Key(ctx context.Context, q Query) (Key, error)
 }
 
+// Renewer is what Keys may be as well: able to look again for a key that does not match a signature. An issuer may have
+// put a new key in the place of old, under the same kid or without any. It returns no key but another one.
+type Renewer interface {
+	Renew(ctx context.Context, q Query, old Key) (Key, bool)
+}
+
 // ErrNoSuchKey says that the issuer's keys are known and that none of them is the one asked for.
 var ErrNoSuchKey = errors.New("no such key")
 
-// UnavailableError says that keys were never obtained, or are too old to be believed: "I cannot check".
+// UnavailableError says that keys were never obtained, are too old to be believed, or may have changed since: "I cannot
+// check".
 type UnavailableError struct {
 	RetryAfter time.Duration // when asking again may help
 	Err        error

@@ -2,20 +2,21 @@ package token
 
 import (
 	"slices"
-	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // checkClaims holds verified claims against the policy.
-func (v *Verifier) checkClaims(all map[string]any, h *header) (*Claims, *Error) {
+func (v *Verifier) checkClaims(all value, h *header) (*Claims, *Error) {
 	c := &Claims{all: all}
 	if fault := v.checkWho(c, h); fault != nil {
 		return nil, fault
 	}
-	dates, fault := readDates(c)
+	notBefore, fault := readDates(c)
 	if fault != nil {
 		return nil, fault
 	}
-	if fault := v.checkTime(c, dates); fault != nil {
+	if fault := v.checkTime(c, notBefore); fault != nil {
 		return nil, fault
 	}
 	// After the dates, unlike all the rest: a token without a subject is ours all the same, and an old one is old.
@@ -27,7 +28,7 @@ func (v *Verifier) checkClaims(all map[string]any, h *header) (*Claims, *Error) 
 
 // checkWho says whether the token is ours: whose it is, for whom, and of what type.
 func (v *Verifier) checkWho(c *Claims, h *header) *Error {
-	if c.issuer, _ = c.all["iss"].(string); c.issuer != v.policy.Issuer {
+	if c.issuer, _ = c.all.member("iss").str(); c.issuer != v.policy.Issuer {
 		return invalid("iss is not the issuer's")
 	}
 	if fault := v.checkAudience(c.all); fault != nil {
@@ -37,40 +38,40 @@ func (v *Verifier) checkWho(c *Claims, h *header) *Error {
 		return invalid("typ is not allowed")
 	}
 	// RFC 7800 section 3: the token is good only together with proof of a key, which we cannot check.
-	if _, ok := c.all["cnf"]; ok {
+	if c.all.member("cnf") != nil {
 		return invalid("cnf is present")
 	}
-	c.id, _ = c.all["jti"].(string)
+	c.id, _ = c.all.member("jti").str()
 	return nil
 }
 
 func (v *Verifier) checkSubject(c *Claims) *Error {
-	subject, _ := c.Lookup(v.policy.Subject)
+	v.policy.Subject.each(c.all, func(found value) { c.subject, _ = found.str() })
 	// Control characters: the subject goes into headers and log lines.
-	if c.subject, _ = subject.(string); c.subject == "" || hasControl(c.subject) {
+	if c.subject == "" || hasControl(c.subject) {
 		return invalid("subject is missing or not plain text")
 	}
 	return nil
 }
 
-func (v *Verifier) checkAudience(all map[string]any) *Error {
-	value, ok := all["aud"]
-	if !ok {
+func (v *Verifier) checkAudience(all value) *Error {
+	aud := all.member("aud")
+	if aud == nil {
 		if v.policy.AnyAudience {
 			return nil
 		}
 		return invalid("aud is missing")
 	}
 	named := v.policy.AnyAudience
-	switch aud := value.(type) {
-	case string:
-		named = named || slices.Contains(v.policy.Audiences, aud)
-	case []any:
-		if len(aud) == 0 {
+	switch aud[0].kind {
+	case jsontext.KindString:
+		named = named || slices.Contains(v.policy.Audiences, aud[0].text)
+	case jsontext.KindBeginArray:
+		if len(aud) == 1 {
 			return invalid("aud is empty")
 		}
-		for _, member := range aud {
-			s, ok := member.(string)
+		for member := range aud.members() {
+			s, ok := member.str()
 			if !ok {
 				return invalid("aud holds something else than strings")
 			}
@@ -92,58 +93,52 @@ func (v *Verifier) checkType(h *header) bool {
 	return slices.Contains(v.types, mediaType(h.typ))
 }
 
-type dates struct {
-	notBefore    time.Time
-	hasNotBefore bool
-}
-
 // readDates makes sure that dates are dates before any of them decides something.
-func readDates(c *Claims) (dates, *Error) {
-	var d dates
-	seconds, expiry, ok := numericDate(c.all["exp"])
+func readDates(c *Claims) (notBefore date, fault *Error) {
+	seconds, expiry, ok := numericDate(c.all.member("exp"))
 	if !ok || seconds <= 0 {
-		return d, invalid("exp is missing or no date")
+		return date{}, invalid("exp is missing or no date")
 	}
 	c.expiry = expiry
-	if value, present := c.all["iat"]; present {
-		_, issued, ok := numericDate(value)
-		if !ok {
-			return d, invalid("iat is no date")
-		}
-		c.issuedAt = &issued
+	if c.issuedAt, ok = optionalDate(c.all.member("iat")); !ok {
+		return date{}, invalid("iat is no date")
 	}
-	if value, present := c.all["nbf"]; present {
-		if _, d.notBefore, ok = numericDate(value); !ok {
-			return d, invalid("nbf is no date")
-		}
-		d.hasNotBefore = true
+	if notBefore, ok = optionalDate(c.all.member("nbf")); !ok {
+		return date{}, invalid("nbf is no date")
 	}
 	// auth_time decides nothing here. One that is no date is as good as absent, which fails the rules that need it.
-	if _, signedIn, ok := numericDate(c.all["auth_time"]); ok {
-		c.authTime = &signedIn
-	}
-	return d, nil
+	c.authTime, _ = optionalDate(c.all.member("auth_time"))
+	return notBefore, nil
 }
 
-func (v *Verifier) checkTime(c *Claims, d dates) *Error {
+// optionalDate is not ok for what is there and no date.
+func optionalDate(v value) (d date, ok bool) {
+	if v == nil {
+		return date{}, true
+	}
+	_, d.at, d.set = numericDate(v)
+	return d, d.set
+}
+
+func (v *Verifier) checkTime(c *Claims, notBefore date) *Error {
 	now := v.policy.Now()
 	// RFC 7519 section 4.1.4: on or after exp it is over.
 	if !now.Before(c.expiry.Add(v.policy.Leeway)) {
 		return &Error{Kind: Expired, Reason: "exp has passed"}
 	}
 	if v.policy.MaxAge > 0 {
-		if c.issuedAt == nil {
+		if !c.issuedAt.set {
 			return &Error{Kind: Expired, Reason: "iat is missing where max_age needs it"}
 		}
-		if now.After(c.issuedAt.Add(v.policy.MaxAge)) {
+		if now.After(c.issuedAt.at.Add(v.policy.MaxAge)) {
 			return &Error{Kind: Expired, Reason: "iat is older than max_age"}
 		}
 		// An iat in the future would never grow old.
-		if c.issuedAt.After(now.Add(v.policy.Leeway)) {
+		if c.issuedAt.at.After(now.Add(v.policy.Leeway)) {
 			return &Error{Kind: NotYetValid, Reason: "iat is in the future"}
 		}
 	}
-	if d.hasNotBefore && now.Add(v.policy.Leeway).Before(d.notBefore) {
+	if notBefore.set && now.Add(v.policy.Leeway).Before(notBefore.at) {
 		return &Error{Kind: NotYetValid, Reason: "nbf is in the future"}
 	}
 	return nil

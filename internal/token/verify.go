@@ -164,11 +164,21 @@ func (v *Verifier) checkSignature(ctx context.Context, u *Unverified) *Error {
 	if _, ok := v.verifiers[alg]; !ok { // nobody looks for a key that could not be used
 		return invalid("alg is not allowed")
 	}
-	key, err := v.keys.Key(ctx, Query{KeyID: u.header.keyID, HasKeyID: u.header.hasKeyID, Algorithm: alg})
+	q := Query{KeyID: u.header.keyID, HasKeyID: u.header.hasKeyID, Algorithm: alg}
+	key, err := v.keys.Key(ctx, q)
 	if err != nil {
 		return keyFault(err)
 	}
-	return v.checkMatch(alg, key, u.signingInput, u.signature)
+	fault := v.checkMatch(alg, key, u.signingInput, u.signature)
+	if fault == nil {
+		return nil
+	}
+	if renewer, ok := v.keys.(Renewer); ok {
+		if other, found := renewer.Renew(ctx, q, key); found {
+			return v.checkMatch(alg, other, u.signingInput, u.signature)
+		}
+	}
+	return fault
 }
 
 // checkMatch is the only place where a signature meets a key.
