@@ -80,6 +80,9 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		}
 //		ambiguous_paths allow [<path>...]
 //
+//		expect <status|code> <METHOD> <path> [role=<role>,...] [scope=<scope>,...] [user=<subject>] [issuer=<iss>]
+//			[claim=<claim>=<value>]... [acr=<value>] [signed_in=<duration>] [ip=<address>]
+//
 //		brand [<host>...] {
 //			name           <text>
 //			logo           <file>
@@ -121,8 +124,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		strip_token
 //	}
 //
-// Only issuer, token, role_order, deny, hide, public, require, brand, link, format
-// and, within require, when, any and the kinds can be repeated. Named matchers are resolved by
+// Only issuer, token, role_order, deny, hide, public, require, expect, brand, link,
+// format and, within require, when, any and the kinds can be repeated. Named matchers are resolved by
 // FinalizeUnmarshalCaddyfile, which must be called after this.
 func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -142,6 +145,7 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"lockout":          {g.parseLockout, once},
 		"throttle":         {throttleParser(&g.Throttle), once},
 		"role_order":       {g.parseRoleOrder, many},
+		"expect":           {g.parseExpect, many},
 		"ambiguous_paths":  {g.parseAmbiguousPaths, once},
 		"brand":            {g.parseBrand, many},
 		"pages":            {g.parsePages, once},

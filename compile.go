@@ -87,6 +87,11 @@ func (g *Gatehouse) nameRules() {
 			name(&q.Source, "require", i)
 		}
 	}
+	for i, e := range g.Expectations {
+		if e != nil {
+			name(&e.Source, "expectations", i)
+		}
+	}
 	for i, is := range g.Issuers {
 		if is != nil {
 			name(&is.Source, "issuers", i)

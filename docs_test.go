@@ -147,8 +147,8 @@ func TestReadmeWalk(t *testing.T) {
 			walked++
 		}
 	}
-	if walked != 3 {
-		t.Errorf("walked %d commands, want the README's three", walked)
+	if walked != 4 {
+		t.Errorf("walked %d commands, want the README's four", walked)
 	}
 	walkExample(t, env)
 }

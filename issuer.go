@@ -92,6 +92,7 @@ type Issuer struct {
 // trustedIssuer is one Issuer, compiled.
 type trustedIssuer struct {
 	name     string
+	subject  string // the claim
 	verifier *token.Verifier
 	keys     readiness
 	roles    []token.ClaimPath
@@ -207,7 +208,7 @@ func (is *Issuer) compile(app *App, now func() time.Time) (*trustedIssuer, error
 	if err != nil {
 		return nil, err
 	}
-	t := &trustedIssuer{name: name, maxAge: time.Duration(is.MaxAge)}
+	t := &trustedIssuer{name: name, subject: is.subject(), maxAge: time.Duration(is.MaxAge)}
 	keys, err := is.compileKeys(name, app)
 	if err != nil {
 		return nil, err

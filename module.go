@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"runtime/debug"
 
 	"github.com/caddyserver/caddy/v2"
@@ -124,6 +125,12 @@ type Gatehouse struct {
 	// query and in the WebSocket protocol are always taken out.
 	StripToken bool `json:"strip_token,omitempty"`
 
+	// What requests must be answered, in examples. `caddy validate` tries them, and
+	// so does the server at each load, by the code that serves: one that is not met
+	// is an error. Where it rests on a file of addresses or on a matcher that looks
+	// further than the request, the server only warns, and starts.
+	Expectations []*Expectation `json:"expectations,omitempty"`
+
 	// Where the directive stands, as file:line; empty without a Caddyfile.
 	place string
 
@@ -156,12 +163,13 @@ func (g *Gatehouse) Provision(ctx caddy.Context) error {
 	return err
 }
 
-// Validate refuses to serve a gate that was not compiled.
+// Validate refuses to serve a gate that was not compiled, or that answers
+// otherwise than its expectations say.
 func (g *Gatehouse) Validate() error {
 	if g.gate == nil {
 		return errors.New("gatehouse: not provisioned")
 	}
-	return nil
+	return g.meetExpectations(neverServes(os.Args))
 }
 
 // gate is a compiled Gatehouse. Immutable.
@@ -176,6 +184,7 @@ type gate struct {
 	limits  *limiter     // nil: nothing is counted
 	strip   bool
 
+	rehearsal *rehearsal // nil where requests are served
 	forwarded *forwardedWatch
 }
 
@@ -209,9 +218,12 @@ func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 			g.log.Error("panic while deciding; the request is refused", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
+	g.rehearsal.begin(g, r)
 	g.forwarded.look(r)
 	g.headers.strip(r)
-	let, no = g.judge(r, newViews(r))
+	v := newViews(r)
+	let, no = g.judge(r, v)
+	g.rehearsal.end(g, r, v, let, no)
 	switch {
 	case no == nil:
 		g.prepare(r, let.identity)

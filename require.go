@@ -57,6 +57,7 @@ type requirement struct {
 	ruleID
 	selector
 	narrow     caddyhttp.MatcherSets // nil: no match block
+	narrowTold matcherTelling
 	when       []condition
 	conditions []condition
 	throttle   *throttle // nil: none
@@ -136,7 +137,7 @@ func (q *Require) compile(ctx caddy.Context, files addressFiles) (*requirement, 
 }
 
 func (q *Require) compileParts(ctx caddy.Context, files addressFiles) (*requirement, error) {
-	out := &requirement{ruleID: newRuleID(q.Name, q.Source), hide: q.Hide}
+	out := &requirement{ruleID: newRuleID(q.Name, q.Source), hide: q.Hide, narrowTold: tellMatchers(q.MatchRaw)}
 	if q.Observe {
 		out.observed = new(observation)
 	}

@@ -32,6 +32,7 @@ type selector struct {
 	// patterns say the same as paths, of paths that are plain; nil: not all do.
 	patterns []pathPattern
 	sets     caddyhttp.MatcherSets
+	told     matcherTelling
 }
 
 func (s *Selector) empty() bool { return len(s.Paths) == 0 && len(s.MatchersRaw) == 0 }
@@ -93,7 +94,7 @@ func isMethod(s string) bool {
 }
 
 func (s *Selector) compile(ctx caddy.Context) (selector, error) {
-	var out selector
+	out := selector{told: tellMatchers(s.MatchersRaw)}
 	if len(s.Methods) > 0 {
 		out.methods = setOf(s.Methods)
 		if out.methods[http.MethodGet] {
@@ -126,7 +127,7 @@ func loadMatchers(ctx caddy.Context, owner any, field string, raw caddyhttp.RawM
 
 // matches evaluates the whole selector on one view of the request.
 func (s *selector) matches(r *http.Request) (bool, error) {
-	if s.methods != nil && !s.methods[r.Method] && (r.Method != http.MethodOptions || !s.methods[http.MethodGet]) {
+	if !s.takesMethod(r) {
 		return false, nil
 	}
 	if s.paths == nil && s.sets == nil {
@@ -139,6 +140,10 @@ func (s *selector) matches(r *http.Request) (bool, error) {
 		return false, nil
 	}
 	return s.sets.AnyMatchWithError(r)
+}
+
+func (s *selector) takesMethod(r *http.Request) bool {
+	return s.methods == nil || s.methods[r.Method] || r.Method == http.MethodOptions && s.methods[http.MethodGet]
 }
 
 func (s *selector) matchesPath(r *http.Request) bool {
