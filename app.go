@@ -29,12 +29,13 @@ type App struct {
 	builtin *internalKey
 	files   map[string]*addressFile
 
+	observing []*observedGate
 	records   *limitRecords // nil: nothing is counted
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
 
 	stop    context.CancelFunc
-	polling chan struct{} // closed when files are no longer looked at
+	running []chan struct{} // closed when what Start began has ended
 }
 
 // CaddyModule returns the Caddy module information.
@@ -66,13 +67,22 @@ func (a *App) Start() error {
 		a.builtin.start(ctx, a.storage, a.log)
 	}
 	if len(a.files) > 0 {
-		a.polling = make(chan struct{})
-		go func() {
-			defer close(a.polling)
-			pollAddressFiles(ctx, a.files, a.log)
-		}()
+		a.run(func() { pollAddressFiles(ctx, a.files, a.log) })
+	}
+	if len(a.observing) > 0 {
+		a.run(func() { remindOfObserving(ctx, a.observing, a.log) })
 	}
 	return nil
+}
+
+// run begins something that ends with the context of Start; Stop waits for it.
+func (a *App) run(f func()) {
+	ended := make(chan struct{})
+	a.running = append(a.running, ended)
+	go func() {
+		defer close(ended)
+		f()
+	}()
 }
 
 // Stop ends what Start began for this configuration alone. Key sets go on as
@@ -88,8 +98,8 @@ func (a *App) Stop() error {
 	if a.builtin != nil {
 		a.builtin.wait()
 	}
-	if a.polling != nil {
-		<-a.polling
+	for _, ended := range a.running {
+		<-ended
 	}
 	return nil
 }

@@ -103,6 +103,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			problem_base    <url>
 //			frame_ancestors <source>...
 //		}
+//		observe
 //		on_refusal respond|redirect|error
 //		challenge {
 //			realm             <text>
@@ -150,6 +151,7 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"brand":            {g.parseBrand, many},
 		"pages":            {g.parsePages, once},
 		"challenge":        {g.parseChallenge, once},
+		"observe":          {given(&g.Observe), once},
 		"on_refusal":       {checked(text(&g.OnRefusal, "respond|redirect|error"), g.checkOnRefusal), once},
 		"profile":          {checked(text(&g.Profile, "default|rfc"), g.checkProfile), once},
 		"cors":             {g.parseCORS, once},

@@ -38,6 +38,10 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 	if out.cors, err = g.CORS.compile(); err != nil {
 		return nil, err
 	}
+	if g.Observe {
+		out.cors, out.observe = nil, new(observation)
+		app.observing = append(app.observing, &observedGate{out.observe, g.place})
+	}
 	out.limits = g.compileLimits(app)
 	out.paths = newPathReading(g.AmbiguousPaths)
 	if out.headers, err = newHeaderPlan(g.IdentityHeaders, log); err != nil {

@@ -30,10 +30,17 @@ func (g *Gatehouse) warn(log *zap.Logger) {
 // something than to cry wolf.
 func (g *Gatehouse) lint() []finding {
 	return slices.Concat(
-		g.lintTokens(), g.lintAudiences(),
+		g.lintObserve(), g.lintTokens(), g.lintAudiences(),
 		g.lintPathRules(), g.lintRequires(), g.lintOpened(), g.lintSignIns(), g.lintPatterns(),
 		g.lintGrants(), g.lintRoleNames(),
 	)
+}
+
+func (g *Gatehouse) lintObserve() []finding {
+	if !g.Observe {
+		return nil
+	}
+	return []finding{{g.place, observeWarning}}
 }
 
 func (g *Gatehouse) lintTokens() []finding {

@@ -93,6 +93,12 @@ type Gatehouse struct {
 	// Where an encoded slash in the path is let through.
 	AmbiguousPaths *AmbiguousPaths `json:"ambiguous_paths,omitempty"`
 
+	// Log and count what the gate would refuse, and let everything pass: for
+	// trying a gate before it is live. Forged identity headers are deleted and
+	// verified identities published all the same; `cors` is silent. A warning is
+	// logged at load and every hour.
+	Observe bool `json:"observe,omitempty"`
+
 	// Names, colours and links on the pages, by host.
 	Brands []*Brand `json:"brands,omitempty"`
 
@@ -183,6 +189,7 @@ type gate struct {
 	cors    *crossOrigin // nil: no cors
 	limits  *limiter     // nil: nothing is counted
 	strip   bool
+	observe *observation // nil: refusals are refused
 
 	rehearsal *rehearsal // nil where requests are served
 	forwarded *forwardedWatch
@@ -214,8 +221,8 @@ func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 	defer func() {
 		if p := recover(); p != nil {
-			no = refused(codeInternalError, fmt.Sprintf("panic: %v", p))
-			g.log.Error("panic while deciding; the request is refused", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			let, no = g.overlook(r, admission{}, refused(codeInternalError, fmt.Sprintf("panic: %v", p)))
+			g.log.Error("panic while deciding", zap.Any("panic", p), zap.Bool("refused", no != nil), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
 	g.rehearsal.begin(g, r)
@@ -224,6 +231,7 @@ func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 	v := newViews(r)
 	let, no = g.judge(r, v)
 	g.rehearsal.end(g, r, v, let, no)
+	let, no = g.overlook(r, let, no)
 	switch {
 	case no == nil:
 		g.prepare(r, let.identity)
@@ -306,10 +314,11 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 	if who.identity, no = g.identify(r, v); no != nil {
 		return admission{}, g.limits.rejected(no, who)
 	}
-	if no := admit(requirements, who); no != nil {
-		return admission{}, no
+	if no = admit(requirements, who); no == nil {
+		no = g.limits.spendByUser(requirements, who)
 	}
-	if no := g.limits.spendByUser(requirements, who); no != nil {
+	if no != nil {
+		no.visitor = who.identity
 		return admission{}, no
 	}
 	return admission{identity: who.identity}, nil

@@ -1,9 +1,11 @@
 package gatehouse
 
 import (
+	"context"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -49,4 +51,42 @@ func (g *gate) wouldRefuse(q *requirement, v views, who *visitor, open bool) *re
 		return no
 	}
 	return g.limits.spend(q.throttle, who, q.throttle.byAddress)
+}
+
+// overlook lets pass what a gate with `observe` would refuse, with the identity
+// that was verified, if any.
+func (g *gate) overlook(r *http.Request, let admission, no *refusal) (admission, *refusal) {
+	if no == nil || g.observe == nil {
+		return let, no
+	}
+	n := g.observe.refused.Add(1)
+	g.log.Info("would be refused", append(g.teller.fields(r, no), zap.Uint64("count", n))...)
+	return admission{identity: no.visitor, open: true}, nil
+}
+
+// observeReminder is how often the log says that a gate refuses nothing.
+const observeReminder = time.Hour
+
+const observeWarning = "this gate only observes: it lets every request pass; take out `observe` to protect what is behind it"
+
+// remindOfObserving repeats what was warned of at load, until ctx ends.
+func remindOfObserving(ctx context.Context, gates []*observedGate, log *zap.Logger) {
+	ticker := time.NewTicker(observeReminder)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			for _, gate := range gates {
+				log.Warn(observeWarning, zap.String("source", gate.source), zap.Uint64("would_be_refused", gate.refused.Load()))
+			}
+		}
+	}
+}
+
+// observedGate is a gate with `observe`, as the reminder knows it.
+type observedGate struct {
+	*observation
+	source string
 }
