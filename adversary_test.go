@@ -1,7 +1,9 @@
 package gatehouse
 
 import (
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -31,3 +33,59 @@ func TestHiddenLooksUnlistedInEveryReading(t *testing.T) {
 	}
 }
 
+// A matcher of the operator's reads the request's body. However many readings of
+// the request it is asked about, each sees the whole body, and so does the next
+// handler.
+func TestMatcherThatReadsTheBody(t *testing.T) {
+	const body = "drop everything"
+	for name, options := range map[string]string{
+		"enforced": `
+			require DELETE {
+				match {
+					expression {http.request.body}.contains('nothing')
+				}
+				role admin
+			}
+			require DELETE /x {
+				match {
+					expression {http.request.body}.contains('drop')
+				}
+				role admin
+			}`,
+		"observed": `require @drop {
+				role admin
+				observe
+			}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, options,
+				"@drop expression {http.request.body}.contains('drop')")
+			var seen string
+			s.spy(func(r *http.Request) {
+				data, _ := io.ReadAll(r.Body)
+				seen = string(data)
+			})
+			send := func(method, target, override string) verdict {
+				return verdictOf(t, s.do(ask{method: method, target: target, token: s.token(t, nil), change: func(r *http.Request) {
+					r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+					if override != "" {
+						r.Header.Set("X-HTTP-Method-Override", override)
+					}
+				}}))
+			}
+			if got := send("POST", "/y", ""); got != pass() || seen != body {
+				t.Errorf("the next handler: %v, body %q", got, seen)
+			}
+			if name == "enforced" {
+				// One rule has read the body of another reading by then.
+				if got := send("POST", "/x;p", "DELETE"); got != refusedWith(403, codeRoleMissing) {
+					t.Errorf("a rule on the body of the last reading: %v", got)
+				}
+			}
+			seen = ""
+			if got := send("POST", "/z;p/y", "PATCH"); got != pass() || seen != body {
+				t.Errorf("the next handler, of many readings: %v, body %q", got, seen)
+			}
+		})
+	}
+}
