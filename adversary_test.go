@@ -89,3 +89,18 @@ func TestMatcherThatReadsTheBody(t *testing.T) {
 		})
 	}
 }
+
+// A value that an expression takes from the request is no configuration: what it
+// names is not looked up.
+func TestExpressionDoesNotResolveWhatTheClientSends(t *testing.T) {
+	t.Setenv("GATEHOUSE_TEST_ROLE", "reseller")
+	s := matcherSite(t, "@m expression gatehouse('role', {http.request.header.X-Role})", "")
+	w := s.do(ask{target: "/x", token: s.token(t, claims{"roles": "reseller"}), header: http.Header{"X-Role": {"{env.GATEHOUSE_TEST_ROLE}"}}})
+	if w.Body.String() == "matched" {
+		t.Error("the client's placeholder was resolved")
+	}
+	w = s.do(ask{target: "/x", token: s.token(t, claims{"roles": "reseller"}), header: http.Header{"X-Role": {"reseller"}}})
+	if w.Body.String() != "matched" {
+		t.Errorf("plain text: %d %s", w.Code, w.Body)
+	}
+}
