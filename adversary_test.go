@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // A scanner writes a path so that an upstream would read it in another way, and
@@ -102,5 +104,28 @@ func TestExpressionDoesNotResolveWhatTheClientSends(t *testing.T) {
 	w = s.do(ask{target: "/x", token: s.token(t, claims{"roles": "reseller"}), header: http.Header{"X-Role": {"reseller"}}})
 	if w.Body.String() != "matched" {
 		t.Errorf("plain text: %d %s", w.Code, w.Body)
+	}
+}
+
+// A generated configuration names nothing where it means nothing. An empty list
+// must not load as the default, which is everything.
+func TestEmptyListIsNotEverything(t *testing.T) {
+	for text, want := range map[string]string{
+		`"issuers": [{"internal": true, "audiences": ["a"], "grants": []}]`:                                "empty list of grants",
+		`"issuers": [{"internal": true, "audiences": ["a"], "algorithms": []}]`:                            "empty list of algorithms",
+		`"issuers": [{"internal": true, "audiences": ["a"], "types": []}]`:                                 "empty list of types",
+		`"issuers": [{"issuer": "https://a.example", "audiences": ["a"], "keys": []}]`:                     "empty list of keys",
+		`"public": [{"methods": [], "paths": ["/x"]}]`:                                                     "empty list of methods",
+		`"public": [{"paths": [], "matchers": [{"path": ["/x"]}]}]`:                                        "empty list of paths",
+		`"public": [{"paths": ["/x"], "matchers": []}]`:                                                    "empty list of matchers",
+		`"public": [{"paths": ["/x"]}], "require": [{"paths": [], "conditions": [{"ip": ["192.0.2.1"]}]}]`: "empty list of paths",
+	} {
+		g := new(Gatehouse)
+		if err := caddy.StrictUnmarshalJSON([]byte("{"+text+"}"), g); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
 	}
 }
