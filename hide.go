@@ -59,13 +59,14 @@ func madeUpName(first byte) string {
 	return string(name[:])
 }
 
-// viewsAt is the request as it would be for another path. It is the only view:
-// what a rewrite would make of that path is not known here.
+// viewsAt is the request as it would be for another path, with all that an
+// upstream may make of that. What a rewrite would is not known here.
 func (g *gate) viewsAt(r *http.Request, path string) views {
 	v := views{served: viewAt(r, path)}
 	if isExtendedConnect(r) {
 		v.served = asUpgradedGet(v.served)
 	}
+	v.addOtherPaths()
 	v.addOtherMethods()
 	return v
 }

@@ -123,6 +123,8 @@ func (is *Issuer) check(many bool) error {
 		return fail("internal makes its own key; leave keys and secret out")
 	case len(is.Keys) > 0 && is.Secret != nil:
 		return fail("found both keys and secret; expected one of them, since a public key must never serve as an HMAC secret")
+	case is.emptyList() != "":
+		return fail("found an empty list of %s; expected some, or leave it out", is.emptyList())
 	case len(is.Audiences) == 0 && !is.AnyAudience:
 		return fail("found no audience; expected `audience <aud>...`: the value that this issuer puts in aud for this service (or `audience any`, which also accepts tokens made for others)")
 	case len(is.Audiences) > 0 && is.AnyAudience:
@@ -148,6 +150,20 @@ func (is *Issuer) check(many bool) error {
 		}
 	}
 	return nil
+}
+
+// emptyList names a list that is there and holds nothing, but stands for a
+// default when it is left out: who writes `"grants": []` means no role, not any.
+func (is *Issuer) emptyList() string {
+	for _, list := range []struct {
+		name   string
+		values []string
+	}{{"keys", is.Keys}, {"algorithms", is.Algorithms}, {"types", is.Types}, {"grants", is.Grants}} {
+		if list.values != nil && len(list.values) == 0 {
+			return list.name
+		}
+	}
+	return ""
 }
 
 func (is *Issuer) checkKeys() error {

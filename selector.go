@@ -38,6 +38,14 @@ type selector struct {
 func (s *Selector) empty() bool { return len(s.Paths) == 0 && len(s.MatchersRaw) == 0 }
 
 func (s *Selector) check(option string, allowStar bool) error {
+	for name, there := range map[string]bool{
+		"methods": s.Methods != nil && len(s.Methods) == 0, "paths": s.Paths != nil && len(s.Paths) == 0,
+		"matchers": s.MatchersRaw != nil && len(s.MatchersRaw) == 0,
+	} {
+		if there {
+			return fmt.Errorf("%s: found an empty list of %s, which would stand for all; expected some, or leave it out", option, name)
+		}
+	}
 	for _, m := range s.Methods {
 		if !isMethod(m) {
 			return fmt.Errorf("%s: found method %q; expected one in capitals, such as POST", option, m)

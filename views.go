@@ -287,6 +287,9 @@ func viewAt(r *http.Request, path string) *http.Request {
 // handlers set stays.
 func withOwnPlaceholders(view, r *http.Request) *http.Request {
 	set := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if r.Body != nil && r.Body != http.NoBody {
+		view.Body = &viewBody{of: r}
+	}
 	const started = "start_time" // of the request, which a new replacer would set anew
 	since := caddyhttp.GetVar(r.Context(), started)
 	caddyhttp.NewTestReplacer(view).Map(set.Get)
