@@ -53,7 +53,7 @@ Exit code: 0 the request passes, 3 it is refused, 1 anything else.`,
 		q.call.method, q.call.target = args[0], args[1]
 		q.signedInGiven = cmd.Flags().Changed("signed-in")
 		return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) {
-			passed, err := q.run(cmd.Context(), cmd.OutOrStdout())
+			passed, err := q.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 			switch {
 			case err != nil:
 				return caddy.ExitCodeFailedStartup, err
@@ -86,13 +86,20 @@ func (q *checkRequest) flags(cmd *cobra.Command) {
 	f.BoolVar(&q.body, "body", false, "Print HTML pages whole")
 }
 
-func (q *checkRequest) run(ctx context.Context, out io.Writer) (passed bool, err error) {
+func (q *checkRequest) run(ctx context.Context, out, talk io.Writer) (passed bool, err error) {
 	if err := q.prepare(); err != nil {
 		return false, err
 	}
 	config, _, _, err := caddycmd.LoadConfig(q.config, q.adapter)
 	if err != nil {
 		return false, err
+	}
+	warnings, err := errorRoutesWithFiles(config)
+	if err != nil {
+		return false, err
+	}
+	for _, w := range warnings {
+		_, _ = fmt.Fprintln(talk, "warning:", w)
 	}
 	s, err := newStage(config)
 	if err != nil {
