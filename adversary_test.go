@@ -129,3 +129,20 @@ func TestEmptyListIsNotEverything(t *testing.T) {
 		}
 	}
 }
+
+// An empty matcher of Caddy's matches everything, or nothing: a public of the one
+// opens the site, a deny of the other never applies.
+func TestEmptyMatcherOpensNothing(t *testing.T) {
+	for _, name := range []string{"header", "header_regexp", "query", "vars", "vars_regexp", "path_regexp", "remote_ip", "client_ip"} {
+		for _, option := range []string{"public", "deny"} {
+			g := new(Gatehouse)
+			text := `{"issuers": [{"internal": true, "audiences": ["a"]}], "` + option + `": [{"matchers": [{"` + name + `": {}}]}]}`
+			if err := caddy.StrictUnmarshalJSON([]byte(text), g); err != nil {
+				t.Fatal(err)
+			}
+			if err := g.check(); err == nil || !strings.Contains(err.Error(), "matcher "+name+" has nothing in it") {
+				t.Errorf("%s %s: %v", option, name, err)
+			}
+		}
+	}
+}
