@@ -146,3 +146,16 @@ func TestEmptyMatcherOpensNothing(t *testing.T) {
 		}
 	}
 }
+
+// Metadata over plain http could be changed on its way, and would send clients to
+// an attacker's sign-in.
+func TestMetadataOverPlainHTTP(t *testing.T) {
+	for place, good := range map[string]bool{
+		"https://panel.example.com/m": true, "http://localhost:8080/m": true, "http://127.0.0.1/m": true, "http://[::1]:1/m": true,
+		"http://panel.example.com/m": false, "http://127.0.0.1.example.com/m": false, "http://192.0.2.1/m": false,
+	} {
+		if err := (&Challenge{ResourceMetadata: place}).check(); (err == nil) != good {
+			t.Errorf("%s: %v", place, err)
+		}
+	}
+}
