@@ -159,3 +159,14 @@ func TestMetadataOverPlainHTTP(t *testing.T) {
 		}
 	}
 }
+
+// An algorithm that the built-in issuer's key cannot do would refuse every token
+// of it, and name the token as the reason.
+func TestInternalIssuerWithAnotherAlgorithm(t *testing.T) {
+	for alg, good := range map[string]bool{"EdDSA": true, "Ed25519": true, "RS256": false, "ES256": false, "HS256": false} {
+		is := &Issuer{Internal: true, Audiences: []string{"a"}, Algorithms: []string{alg}}
+		if err := is.check(false); (err == nil) != good {
+			t.Errorf("%s: %v", alg, err)
+		}
+	}
+}
