@@ -170,3 +170,12 @@ func TestInternalIssuerWithAnotherAlgorithm(t *testing.T) {
 		}
 	}
 }
+
+// A scheme beside a query parameter or a WebSocket would not be looked at.
+func TestSchemeWhereThereIsNone(t *testing.T) {
+	for _, s := range []TokenSource{{From: fromQuery, Name: "t", Scheme: "Bearer"}, {From: fromCookie, Name: "t", Scheme: "Bearer"}, {From: fromWebSocket, Scheme: "Bearer"}} {
+		if err := s.check(); err == nil || !strings.Contains(err.Error(), "scheme") {
+			t.Errorf("%s: %v", s.From, err)
+		}
+	}
+}
