@@ -129,3 +129,53 @@ func TestEmptyListIsNotEverything(t *testing.T) {
 		}
 	}
 }
+
+// An empty matcher of Caddy's matches everything, or nothing: a public of the one
+// opens the site, a deny of the other never applies.
+func TestEmptyMatcherOpensNothing(t *testing.T) {
+	for _, name := range []string{"header", "header_regexp", "query", "vars", "vars_regexp", "path_regexp", "remote_ip", "client_ip"} {
+		for _, option := range []string{"public", "deny"} {
+			g := new(Gatehouse)
+			text := `{"issuers": [{"internal": true, "audiences": ["a"]}], "` + option + `": [{"matchers": [{"` + name + `": {}}]}]}`
+			if err := caddy.StrictUnmarshalJSON([]byte(text), g); err != nil {
+				t.Fatal(err)
+			}
+			if err := g.check(); err == nil || !strings.Contains(err.Error(), "matcher "+name+" has nothing in it") {
+				t.Errorf("%s %s: %v", option, name, err)
+			}
+		}
+	}
+}
+
+// Metadata over plain http could be changed on its way, and would send clients to
+// an attacker's sign-in.
+func TestMetadataOverPlainHTTP(t *testing.T) {
+	for place, good := range map[string]bool{
+		"https://panel.example.com/m": true, "http://localhost:8080/m": true, "http://127.0.0.1/m": true, "http://[::1]:1/m": true,
+		"http://panel.example.com/m": false, "http://127.0.0.1.example.com/m": false, "http://192.0.2.1/m": false,
+	} {
+		if err := (&Challenge{ResourceMetadata: place}).check(); (err == nil) != good {
+			t.Errorf("%s: %v", place, err)
+		}
+	}
+}
+
+// An algorithm that the built-in issuer's key cannot do would refuse every token
+// of it, and name the token as the reason.
+func TestInternalIssuerWithAnotherAlgorithm(t *testing.T) {
+	for alg, good := range map[string]bool{"EdDSA": true, "Ed25519": true, "RS256": false, "ES256": false, "HS256": false} {
+		is := &Issuer{Internal: true, Audiences: []string{"a"}, Algorithms: []string{alg}}
+		if err := is.check(false); (err == nil) != good {
+			t.Errorf("%s: %v", alg, err)
+		}
+	}
+}
+
+// A scheme beside a query parameter or a WebSocket would not be looked at.
+func TestSchemeWhereThereIsNone(t *testing.T) {
+	for _, s := range []TokenSource{{From: fromQuery, Name: "t", Scheme: "Bearer"}, {From: fromCookie, Name: "t", Scheme: "Bearer"}, {From: fromWebSocket, Scheme: "Bearer"}} {
+		if err := s.check(); err == nil || !strings.Contains(err.Error(), "scheme") {
+			t.Errorf("%s: %v", s.From, err)
+		}
+	}
+}

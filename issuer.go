@@ -193,6 +193,8 @@ func (is *Issuer) checkAlgorithms() error {
 		case !token.KnownAlgorithm(alg):
 			return fmt.Errorf("found algorithm %q; expected some of %s (with a secret: %s)", alg,
 				strings.Join(token.DefaultAlgorithms(), " "), strings.Join(token.SecretAlgorithms(), " "))
+		case is.Internal && alg != "EdDSA" && alg != "Ed25519":
+			return fmt.Errorf("found algorithm %s; expected EdDSA, which is what the built-in issuer's key can do, or leave algorithms out", alg)
 		case hmac && is.Secret == nil:
 			return fmt.Errorf("found algorithm %s without a secret; expected `secret`, since HMAC with a public key lets anybody sign", alg)
 		case !hmac && is.Secret != nil:

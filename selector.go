@@ -75,15 +75,15 @@ func checkMatcherSets(option string, sets caddyhttp.RawMatcherSets) error {
 	return nil
 }
 
-// checkMatcher refuses a matcher that holds nothing, and so matches nothing: a
-// deny of it would never apply.
+// checkMatcher refuses a matcher that holds nothing: it matches nothing, and a
+// deny of it would never apply, or it matches everything.
 func checkMatcher(option, name string, raw json.RawMessage) error {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, raw); err != nil {
 		return fmt.Errorf("%s: matcher %s: %w", option, name, err)
 	}
 	switch text := compact.String(); {
-	case text == "null", text == "[]", text == "{}" && (name == "header" || name == "query"):
+	case text == "null", text == "[]", text == "{}" && matchesByEntries(name):
 		return fmt.Errorf("%s: matcher %s has nothing in it; expected something to match", option, name)
 	case name == "gatehouse", name == "expression" && strings.Contains(text, "gatehouse("):
 		return fmt.Errorf("%s: found the gatehouse matcher, which asks what this gate is about to decide; expected `when <kind> <value>...` or a kind line", option)
@@ -95,6 +95,16 @@ func checkMatcher(option, name string, raw json.RawMessage) error {
 		return checkMatcherSets(option+": not", sets)
 	}
 	return nil
+}
+
+// matchesByEntries names matchers of which an empty one looks at nothing. Others
+// mean something when they are empty, such as file.
+func matchesByEntries(name string) bool {
+	switch name {
+	case "header", "header_regexp", "query", "vars", "vars_regexp", "path_regexp", "remote_ip", "client_ip":
+		return true
+	}
+	return false
 }
 
 func isMethod(s string) bool {
