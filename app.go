@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -31,6 +32,7 @@ type App struct {
 
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
+	meters    *meters
 
 	stop    context.CancelFunc
 	polling chan struct{} // closed when files are no longer looked at
@@ -49,6 +51,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
 	a.storage = ctx.Storage()
 	a.buffers = new(sync.Pool)
+	var err error
+	if a.meters, err = newMeters(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	return nil
 }
 
@@ -123,6 +129,9 @@ func (a *App) remote(o keyset.Options) (readyKeys, error) {
 		a.remotes = make(map[poolKey]*keyset.Remote)
 	}
 	a.remotes[key] = remote
+	if a.meters != nil {
+		a.meters.gauges.addKeys(remote)
+	}
 	return readyKeys{remote}, nil
 }
 
