@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -33,6 +34,7 @@ type App struct {
 	records   *limitRecords // nil: nothing is counted
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
+	meters    *meters
 
 	stop    context.CancelFunc
 	running []chan struct{} // closed when what Start began has ended
@@ -51,6 +53,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Logger()
 	a.storage = ctx.Storage()
 	a.buffers = new(sync.Pool)
+	var err error
+	if a.meters, err = newMeters(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	return nil
 }
 
@@ -139,6 +145,9 @@ func (a *App) remote(o keyset.Options) (readyKeys, error) {
 		a.remotes = make(map[poolKey]*keyset.Remote)
 	}
 	a.remotes[key] = remote
+	if a.meters != nil {
+		a.meters.gauges.addKeys(remote)
+	}
 	return readyKeys{remote}, nil
 }
 

@@ -27,6 +27,7 @@ type authenticator struct {
 	issuers map[string]*trustedIssuer
 	order   roleOrder
 	memory  *memory // nil: nothing is remembered
+	meters  *meters
 	now     func() time.Time
 	assumed *identity // in rehearsals alone: whoever comes with a token
 }
@@ -41,6 +42,7 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 	}
 	now := a.now()
 	if id := a.memory.recall(c.raw, now); id != nil {
+		a.meters.hit()
 		return id, nil
 	}
 	unverified, err := token.Parse(c.raw, a.limit)
@@ -52,14 +54,14 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 		return nil, refused(codeTokenInvalid, "unknown issuer")
 	}
 	if a.memory == nil {
-		return a.verify(ctx, issuer, unverified)
+		return a.verify(ctx, issuer, unverified, now)
 	}
 	sum := sha256.Sum256([]byte(c.raw))
 	if no := a.memory.recallRejected(sum, now); no != nil {
 		return nil, no
 	}
 	generation := issuer.keys.Generation()
-	id, no := a.verify(ctx, issuer, unverified)
+	id, no := a.verify(ctx, issuer, unverified, now)
 	if no != nil {
 		a.memory.reject(sum, no, issuer, generation, now)
 		return nil, no
@@ -68,11 +70,17 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 	return id, nil
 }
 
-// verify asks the issuer whose token it is.
-func (a *authenticator) verify(ctx context.Context, issuer *trustedIssuer, unverified *token.Unverified) (*identity, *refusal) {
+// verify asks the issuer whose token it is. since is when the work on the token
+// began.
+func (a *authenticator) verify(ctx context.Context, issuer *trustedIssuer, unverified *token.Unverified, since time.Time) (*identity, *refusal) {
 	claims, err := issuer.verifier.Verify(ctx, unverified)
+	var no *refusal
 	if err != nil {
-		return nil, tokenRefusal(err)
+		no = tokenRefusal(err)
+	}
+	a.meters.checked(no, a.now().Sub(since), a.memory != nil)
+	if no != nil {
+		return nil, no
 	}
 	id := issuer.identity(claims)
 	id.by = a

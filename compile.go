@@ -16,6 +16,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 		limit:   g.tokenLimit(),
 		issuers: make(map[string]*trustedIssuer, len(g.Issuers)),
 		memory:  newMemory(g.remembered()),
+		meters:  app.meters,
 		now:     time.Now,
 	}
 	for _, is := range g.Issuers {
@@ -52,6 +53,8 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 		return nil, err
 	}
 	out.teller.cors = out.cors
+	app.meters.gauges.addMemory(out.authn.memory)
+	out.tally = app.meters.tally(&out.rules)
 	out.forwarded = newForwardedWatch(&out.rules, log)
 	g.warn(log)
 	return out, nil

@@ -193,12 +193,14 @@ type gate struct {
 
 	rehearsal *rehearsal // nil where requests are served
 	forwarded *forwardedWatch
+	tally     *tally
 }
 
 // ServeHTTP lets r pass to next, or answers it.
 func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	caddyhttp.SetVar(r.Context(), tellerVar, g.gate.teller)
 	let, no := g.gate.decide(r)
+	g.gate.tally.count(let, no)
 	if no != nil {
 		return g.gate.teller.refuse(w, r, no)
 	}

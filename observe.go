@@ -32,6 +32,7 @@ func (g *gate) watch(r *http.Request, v views, let admission) {
 			continue
 		}
 		n := q.observed.refused.Add(1)
+		g.tally.observe(no)
 		g.log.Info("would be refused", append(g.teller.fields(r, no), zap.Uint64("count", n))...)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -34,12 +35,15 @@ const (
 // made for the first token, since most of a thousand sites see none for long.
 type memory struct {
 	tables func() tables
+	good   atomic.Pointer[goodTokens] // of tables; nil before the first token
 }
 
 type tables struct {
-	good *otter.Cache[string, remembered]
+	good *goodTokens
 	bad  *otter.Cache[[sha256.Size]byte, rejected]
 }
+
+type goodTokens = otter.Cache[string, remembered]
 
 // remembered is a verified token, as long as its keys are the issuer's.
 type remembered struct {
@@ -61,7 +65,13 @@ func newMemory(entries int) *memory {
 	if entries == 0 {
 		return nil
 	}
-	return &memory{tables: sync.OnceValue(func() tables { return newTables(entries) })}
+	m := new(memory)
+	m.tables = sync.OnceValue(func() tables {
+		t := newTables(entries)
+		m.good.Store(t.good)
+		return t
+	})
+	return m
 }
 
 // newTables needs a number of entries between 1 and maxRemembered.
@@ -85,6 +95,14 @@ func newTables(entries int) tables {
 func footprint(raw string, id *identity) uint64 {
 	lists := (cap(id.roles) + cap(id.scopes)) * 16
 	return uint64(1024 + 2*len(raw) + id.claims.Size() + lists) //nolint:gosec // a sum of sizes
+}
+
+// size is how many verified tokens are remembered.
+func (m *memory) size() int {
+	if good := m.good.Load(); good != nil {
+		return good.EstimatedSize()
+	}
+	return 0
 }
 
 // recall returns whom a token was verified for, if that still holds.

@@ -71,6 +71,11 @@ func (r *Remote) refresh(ctx context.Context) time.Duration {
 
 	r.mu.Lock()
 	r.lastErr, r.next = err, time.Now().Add(wait)
+	if err == nil {
+		r.fetches++
+	} else {
+		r.failed++
+	}
 	r.release(nil)
 	r.mu.Unlock()
 	if err == nil {

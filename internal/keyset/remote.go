@@ -77,6 +77,8 @@ type Remote struct {
 	next     time.Time     // of the next attempt
 	lastAsk  time.Time
 	lastErr  error
+	fetches  uint64 // good attempts
+	failed   uint64
 
 	src         source // this and what follows belong to the goroutine
 	failures    int
@@ -154,18 +156,21 @@ func (r *Remote) Generation() uint64 {
 
 // Status is what an operator wants to know of a set.
 type Status struct {
+	Issuer      string
 	URL         string    // of the JWKS, once known
 	KeyIDs      []string  // in the issuer's order; empty for a key without kid
 	FetchedAt   time.Time // last good fetch
 	NextAttempt time.Time
 	LastError   string // of the last attempt; empty if it was good
 	Generation  uint64
-	Stale       bool // there were keys, but too long ago
+	Stale       bool   // there were keys, but too long ago
+	Fetches     uint64 // attempts that were good, since the set was made
+	Failures    uint64 // attempts that were not
 }
 
 // Status tells the state of the set.
 func (r *Remote) Status() Status {
-	status := Status{URL: r.opts.URL}
+	status := Status{Issuer: r.opts.Issuer, URL: r.opts.URL}
 	if s := r.set.Load(); s != nil {
 		status.URL, status.FetchedAt, status.Generation = s.uri, s.fetchedAt, s.generation
 		status.Stale = r.stale(s)
@@ -173,7 +178,7 @@ func (r *Remote) Status() Status {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	status.NextAttempt = r.next
+	status.NextAttempt, status.Fetches, status.Failures = r.next, r.fetches, r.failed
 	if r.lastErr != nil {
 		status.LastError = r.lastErr.Error()
 	}

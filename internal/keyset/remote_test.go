@@ -278,6 +278,15 @@ func TestStatus(t *testing.T) {
 		if fmt.Sprint(got.KeyIDs) != "[a b]" || !got.FetchedAt.Equal(time.Now()) || got.Generation != 1 || got.Stale || got.LastError != "" || !r.Ready() {
 			t.Fatalf("after the first fetch: %+v", got)
 		}
+		if got.Issuer == "" || got.Issuer != r.opts.Issuer || got.Fetches != 1 || got.Failures != 0 {
+			t.Fatalf("after the first fetch: %+v", got)
+		}
+		i.answer(jwksURL, down)
+		time.Sleep(defaultMaxAge + time.Second)
+		synctest.Wait()
+		if got := r.Status(); got.Fetches != 1 || got.Failures == 0 || i.asked(jwksURL) != int(got.Fetches+got.Failures) {
+			t.Fatalf("in an outage: %+v after %d questions", got, i.asked(jwksURL))
+		}
 	})
 }
 
