@@ -86,11 +86,11 @@ func (r *Remote) refresh(ctx context.Context) time.Duration {
 
 // fetch gets the set and publishes it, whole or not at all, and tells when to come back.
 func (r *Remote) fetch(ctx context.Context) (time.Duration, error) {
-	old := r.set.Load()
+	old, asked := r.set.Load(), time.Now()
 	a, err := r.src.fetch(ctx, old != nil)
 	if errors.Is(err, errNotModified) {
 		again := *old
-		again.fetchedAt = time.Now()
+		again.fetchedAt, again.askedAt = time.Now(), asked
 		r.set.Store(&again)
 		return r.refreshAfter(a.maxAge), nil
 	}
@@ -108,7 +108,9 @@ func (r *Remote) fetch(ctx context.Context) (time.Duration, error) {
 	}
 	r.lastWarning = warning
 	r.src.etag = a.etag
-	r.publish(newSet(parsed, r.src.uri, time.Now()))
+	fetched := newSet(parsed, r.src.uri, time.Now())
+	fetched.askedAt = asked
+	r.publish(fetched)
 	return r.refreshAfter(a.maxAge), nil
 }
 

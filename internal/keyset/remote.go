@@ -18,6 +18,7 @@ const MaxWait = 2 * time.Second
 const (
 	maxWaiting  = 2048             // requests of one set that wait at the same time
 	askInterval = 30 * time.Second // between refreshes that an unknown kid asked for
+	maxAsks     = 2                // of one request: an attempt that was under way already may bring yesterday's keys
 	minRetry    = time.Second
 	maxRetry    = 30 * time.Second
 )
@@ -37,11 +38,12 @@ type set struct {
 	prints     []string // sorted fingerprints
 	uri        string
 	fetchedAt  time.Time
+	askedAt    time.Time // when the issuer was asked for it: what it did later is not in it
 	generation uint64
 }
 
 func newSet(parsed []parsedKey, uri string, at time.Time) *set {
-	s := &set{keys: keysOf(parsed), parsed: parsed, uri: uri, fetchedAt: at}
+	s := &set{keys: keysOf(parsed), parsed: parsed, uri: uri, fetchedAt: at, askedAt: at}
 	for _, k := range s.keys {
 		s.prints = append(s.prints, fingerprint(k))
 	}
@@ -210,15 +212,22 @@ func (r *Remote) Key(ctx context.Context, q token.Query) (token.Key, error) {
 	}
 	begun := time.Now()
 	var deadline <-chan time.Time
-	for asked := false; ; {
+	for asked := 0; ; {
 		var wait <-chan struct{}
 		switch {
 		case s == nil:
 			wait = r.attempt()
-		case !asked && s.fetchedAt.Before(begun):
-			wait, asked = r.ask(), true
+		case asked < maxAsks && s.askedAt.Before(begun):
+			wait = r.ask()
+			asked++
 		}
 		if wait == nil {
+			// A refresh may have ended since we looked.
+			if s = r.current(); s != nil {
+				if k, found := choose(s.keys, q); found {
+					return k, nil
+				}
+			}
 			return token.Key{}, r.refusal(s, nil)
 		}
 		if deadline == nil {

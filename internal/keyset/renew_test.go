@@ -117,3 +117,19 @@ func TestAttackForgedSignaturesMakeAtMostOneFetchInThirtySeconds(t *testing.T) {
 		}
 	})
 }
+
+// The issuer changes its key while an attempt is under way that has had its answer
+// already. Whoever joins it must not be told that their token is forged.
+func TestAnAttemptUnderWayMayBringYesterdaysKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer()
+		i.answer(jwksURL, slowly(time.Second, replies(200, setOf(edJWK("a")))))
+		r := start(t, i, nil)
+		time.Sleep(500 * time.Millisecond)
+		i.answer(jwksURL, replies(200, setOf(edJWK("b"))))
+		wantKey(t, r, "b")
+		if n := i.asked(jwksURL); n != 2 {
+			t.Errorf("%d fetches, want 2", n)
+		}
+	})
+}
