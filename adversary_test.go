@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -178,4 +179,30 @@ func TestSchemeWhereThereIsNone(t *testing.T) {
 			t.Errorf("%s: %v", s.From, err)
 		}
 	}
+}
+
+// An issuer puts a new key in the place of the old one. A visitor with a token of
+// the new key opens a public page first, which waits for no keys. That must not
+// pass for a verdict: the next page waits for the new key and lets them in.
+func TestPublicPathDoesNotRejectATokenOfTheNextKey(t *testing.T) {
+	f := newFakeIssuer(t)
+	s := newSiteFrom(t, f.signer, f.caddyfile(1))
+	s.expect(pass(), ask{target: "/", token: f.token(t, nil)})
+	for _, remote := range s.app.remotes { // the first fetch must be over, or the next request joins it
+		for remote.Status().NextAttempt.IsZero() {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	two := f.newKey(t, f.kid)
+	f.publish(two)
+	published := make(chan struct{})
+	f.fail(func(w http.ResponseWriter, _ *http.Request) {
+		<-published
+		_, _ = w.Write([]byte(*f.keys.Load()))
+	})
+	token := two.token(t, nil)
+	s.expect(pass(), ask{target: "/login", token: token})
+	time.AfterFunc(200*time.Millisecond, func() { close(published) })
+	s.expect(pass(), ask{target: "/", token: token})
+	s.expect(refusedWith(401, codeTokenInvalid), ask{target: "/", token: f.token(t, nil)})
 }
