@@ -206,3 +206,41 @@ func TestPublicPathDoesNotRejectATokenOfTheNextKey(t *testing.T) {
 	s.expect(pass(), ask{target: "/", token: token})
 	s.expect(refusedWith(401, codeTokenInvalid), ask{target: "/", token: f.token(t, nil)})
 }
+
+// With on_refusal error the site's error routes come next, and may hand the
+// request to an upstream or echo its address. Tokens in the URL and in the
+// WebSocket protocol are taken out before them too, and all with strip_token.
+func TestErrorRoutesDoNotSeeTokens(t *testing.T) {
+	signer := newSigner(t, testIssuer)
+	s := newSiteFrom(t, signer, `
+:80 {
+	gatehouse {
+		issuer `+testIssuer+` {
+			keys `+signer.keyFile+`
+			audience `+testAudience+`
+		}
+		token query t
+		token websocket
+		token header Authorization Bearer
+		strip_token
+		on_refusal error
+		require /admin/* role admin
+	}
+	header `+reachedHeader+` ran
+	respond "next"
+	handle_errors {
+		respond "{err.status_code} {http.request.orig_uri} {http.request.uri} {header.Authorization} {header.Sec-WebSocket-Protocol}"
+	}
+}`)
+	token := s.token(t, nil)
+	for name, a := range map[string]ask{
+		"query":     {target: "/admin/x?a=1&t=" + token},
+		"websocket": {target: "/admin/x?a=1", header: http.Header{protocolHeader: {"bearer, " + token}}},
+		"header":    {target: "/admin/x?a=1", token: token},
+	} {
+		w := s.do(a)
+		if w.Code != 403 || !strings.HasPrefix(w.Body.String(), "403 /admin/x?a=1 /admin/x?a=1 ") || strings.Contains(w.Body.String(), token) {
+			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
+		}
+	}
+}
