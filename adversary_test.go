@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -243,4 +244,48 @@ func TestErrorRoutesDoNotSeeTokens(t *testing.T) {
 			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
 		}
 	}
+}
+
+// A rewrite cuts a prefix together with its slash, and leaves a path that begins
+// with none. file_server finds the file all the same; no rule on /admin/* would.
+// A target of * is such a path as well.
+func TestPathWithoutItsFirstSlash(t *testing.T) {
+	root := t.TempDir()
+	writeFile(t, filepath.Join(root, "admin", "keys.txt"), "the keys")
+	writeFile(t, filepath.Join(root, "open.txt"), "open")
+	for rewrite, options := range map[string]string{
+		"uri replace /api/ \"\"":         "require /admin/* role admin",
+		"uri path_regexp ^/api/ \"\"":    "require /admin/* role admin",
+		"rewrite /api/* admin/keys.txt":  "deny /admin/*",
+		"rewrite /api/* admin;x/../x":    "deny /admin/*",
+		"rewrite /api/* admin/keys.txt?": "require {\nmatch {\npath /admin/*\n}\nrole admin\n}",
+	} {
+		t.Run(rewrite, func(t *testing.T) {
+			signer := newSigner(t, testIssuer)
+			s := newSiteFrom(t, signer, `
+:80 {
+	`+rewrite+`
+	gatehouse {
+		issuer `+testIssuer+` {
+			keys `+signer.keyFile+`
+			audience `+testAudience+`
+		}
+		`+options+`
+	}
+	file_server {
+		root `+root+`
+	}
+}`)
+			token := s.token(t, nil)
+			if w := s.do(ask{target: "/api/admin/keys.txt", token: token}); w.Code != 403 && w.Code != 400 {
+				t.Errorf("got %d %s", w.Code, w.Body)
+			}
+			if w := s.do(ask{target: "/open.txt", token: token}); w.Code != 200 {
+				t.Errorf("another file: %d %s", w.Code, w.Body)
+			}
+		})
+	}
+	s := newSite(t, "require /* role admin")
+	s.expect(refusedWith(403, codeRoleMissing), ask{target: "*", token: s.token(t, nil)})
+	s.expect(pass(), ask{target: "*", token: s.token(t, claims{"roles": "admin"})})
 }

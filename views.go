@@ -78,8 +78,9 @@ func (v *views) add(r *http.Request, method, path string) {
 }
 
 // addOtherPaths adds the paths that upstreams make of unusual ones: servlet
-// containers strip `;` parameters, and a URL parser that gets the bare target
-// takes what follows two slashes for a host.
+// containers strip `;` parameters, a URL parser that gets the bare target takes
+// what follows two slashes for a host, and file servers do not miss the first
+// slash, which a rewrite may have taken away.
 func (v *views) addOtherPaths() {
 	n := len(v.others)
 	for i := -1; i < n; i++ {
@@ -88,11 +89,15 @@ func (v *views) addOtherPaths() {
 			r = v.others[i]
 		}
 		path := r.URL.Path
-		if !strings.Contains(path, ";") && !strings.HasPrefix(path, "//") {
+		rooted := path
+		if !strings.HasPrefix(path, "/") {
+			rooted = "/" + path
+		}
+		if rooted == path && !strings.Contains(path, ";") && !strings.HasPrefix(path, "//") {
 			continue
 		}
 		seen := []string{path}
-		for _, other := range []string{withoutParameters(path), withoutAuthority(path), withoutAuthority(withoutParameters(path))} {
+		for _, other := range []string{rooted, withoutParameters(rooted), withoutAuthority(rooted), withoutAuthority(withoutParameters(rooted))} {
 			if !slices.Contains(seen, other) {
 				seen = append(seen, other)
 				v.add(r, r.Method, other)
