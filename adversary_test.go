@@ -3,8 +3,10 @@ package gatehouse
 import (
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -178,4 +180,112 @@ func TestSchemeWhereThereIsNone(t *testing.T) {
 			t.Errorf("%s: %v", s.From, err)
 		}
 	}
+}
+
+// An issuer puts a new key in the place of the old one. A visitor with a token of
+// the new key opens a public page first, which waits for no keys. That must not
+// pass for a verdict: the next page waits for the new key and lets them in.
+func TestPublicPathDoesNotRejectATokenOfTheNextKey(t *testing.T) {
+	f := newFakeIssuer(t)
+	s := newSiteFrom(t, f.signer, f.caddyfile(1))
+	s.expect(pass(), ask{target: "/", token: f.token(t, nil)})
+	for _, remote := range s.app.remotes { // the first fetch must be over, or the next request joins it
+		for remote.Status().NextAttempt.IsZero() {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	two := f.newKey(t, f.kid)
+	f.publish(two)
+	published := make(chan struct{})
+	f.fail(func(w http.ResponseWriter, _ *http.Request) {
+		<-published
+		_, _ = w.Write([]byte(*f.keys.Load()))
+	})
+	token := two.token(t, nil)
+	s.expect(pass(), ask{target: "/login", token: token})
+	time.AfterFunc(200*time.Millisecond, func() { close(published) })
+	s.expect(pass(), ask{target: "/", token: token})
+	s.expect(refusedWith(401, codeTokenInvalid), ask{target: "/", token: f.token(t, nil)})
+}
+
+// With on_refusal error the site's error routes come next, and may hand the
+// request to an upstream or echo its address. Tokens in the URL and in the
+// WebSocket protocol are taken out before them too, and all with strip_token.
+func TestErrorRoutesDoNotSeeTokens(t *testing.T) {
+	signer := newSigner(t, testIssuer)
+	s := newSiteFrom(t, signer, `
+:80 {
+	gatehouse {
+		issuer `+testIssuer+` {
+			keys `+signer.keyFile+`
+			audience `+testAudience+`
+		}
+		token query t
+		token websocket
+		token header Authorization Bearer
+		strip_token
+		on_refusal error
+		require /admin/* role admin
+	}
+	header `+reachedHeader+` ran
+	respond "next"
+	handle_errors {
+		respond "{err.status_code} {http.request.orig_uri} {http.request.uri} {header.Authorization} {header.Sec-WebSocket-Protocol}"
+	}
+}`)
+	token := s.token(t, nil)
+	for name, a := range map[string]ask{
+		"query":     {target: "/admin/x?a=1&t=" + token},
+		"websocket": {target: "/admin/x?a=1", header: http.Header{protocolHeader: {"bearer, " + token}}},
+		"header":    {target: "/admin/x?a=1", token: token},
+	} {
+		w := s.do(a)
+		if w.Code != 403 || !strings.HasPrefix(w.Body.String(), "403 /admin/x?a=1 /admin/x?a=1 ") || strings.Contains(w.Body.String(), token) {
+			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
+		}
+	}
+}
+
+// A rewrite cuts a prefix together with its slash, and leaves a path that begins
+// with none. file_server finds the file all the same; no rule on /admin/* would.
+// A target of * is such a path as well.
+func TestPathWithoutItsFirstSlash(t *testing.T) {
+	root := t.TempDir()
+	writeFile(t, filepath.Join(root, "admin", "keys.txt"), "the keys")
+	writeFile(t, filepath.Join(root, "open.txt"), "open")
+	for rewrite, options := range map[string]string{
+		"uri replace /api/ \"\"":         "require /admin/* role admin",
+		"uri path_regexp ^/api/ \"\"":    "require /admin/* role admin",
+		"rewrite /api/* admin/keys.txt":  "deny /admin/*",
+		"rewrite /api/* admin;x/../x":    "deny /admin/*",
+		"rewrite /api/* admin/keys.txt?": "require {\nmatch {\npath /admin/*\n}\nrole admin\n}",
+	} {
+		t.Run(rewrite, func(t *testing.T) {
+			signer := newSigner(t, testIssuer)
+			s := newSiteFrom(t, signer, `
+:80 {
+	`+rewrite+`
+	gatehouse {
+		issuer `+testIssuer+` {
+			keys `+signer.keyFile+`
+			audience `+testAudience+`
+		}
+		`+options+`
+	}
+	file_server {
+		root `+root+`
+	}
+}`)
+			token := s.token(t, nil)
+			if w := s.do(ask{target: "/api/admin/keys.txt", token: token}); w.Code != 403 && w.Code != 400 {
+				t.Errorf("got %d %s", w.Code, w.Body)
+			}
+			if w := s.do(ask{target: "/open.txt", token: token}); w.Code != 200 {
+				t.Errorf("another file: %d %s", w.Code, w.Body)
+			}
+		})
+	}
+	s := newSite(t, "require /* role admin")
+	s.expect(refusedWith(403, codeRoleMissing), ask{target: "*", token: s.token(t, nil)})
+	s.expect(pass(), ask{target: "*", token: s.token(t, claims{"roles": "admin"})})
 }

@@ -63,7 +63,10 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 	generation := issuer.keys.Generation()
 	id, no := a.verify(ctx, issuer, unverified, now)
 	if no != nil {
-		a.memory.reject(sum, no, issuer, generation, now)
+		// Who did not wait for newer keys cannot say that a signature is bad.
+		if ctx.Err() == nil || no.code == codeTokenExpired {
+			a.memory.reject(sum, no, issuer, generation, now)
+		}
 		return nil, no
 	}
 	a.memory.keep(c.raw, id, issuer, generation, now)

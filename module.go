@@ -239,6 +239,8 @@ func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 		g.prepare(r, let.identity)
 	case no.code == codeHidden:
 		g.prepare(r, no.visitor) // the site's own 404 may greet them
+	case g.teller.onRefusal == onRefusalError:
+		g.authn.sources.conceal(r, g.strip) // error routes are next
 	}
 	return let, no
 }

@@ -104,8 +104,9 @@ func (v *views) addUndecodedPaths() {
 
 // addOtherPaths adds the paths that upstreams make of unusual ones: servlet
 // containers strip `;` parameters, a URL parser that gets the bare target takes
-// what follows two slashes for a host, and PHP serves a script whatever follows
-// its name.
+// what follows two slashes for a host, PHP serves a script whatever follows its
+// name, and file servers do not miss the first slash, which a rewrite may have
+// taken away.
 func (v *views) addOtherPaths() {
 	n := len(v.others)
 	for i := -1; i < n; i++ {
@@ -122,7 +123,7 @@ func (v *views) addOtherPaths() {
 }
 
 func isUnusual(path string) bool {
-	return strings.Contains(path, ";") || strings.HasPrefix(path, "//") || scriptEnd(path) > 0
+	return !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.Contains(path, ";") || scriptEnd(path) > 0
 }
 
 // otherPaths are the paths that these make of path, one or some of them. Each
@@ -134,7 +135,11 @@ func otherPaths(path string) []string {
 			found = append(found, other)
 		}
 	}
-	for _, target := range []string{path, withoutParameters(path)} {
+	rooted := path
+	if !strings.HasPrefix(path, "/") {
+		rooted = "/" + path
+	}
+	for _, target := range []string{rooted, withoutParameters(rooted)} {
 		for _, whole := range []string{target, withoutAuthority(target)} {
 			plain := withoutParameters(whole)
 			for _, other := range []string{whole, plain, withoutPathInfo(whole), withoutPathInfo(plain)} {
