@@ -62,7 +62,7 @@ func (c *CORS) check() error {
 		return errors.New("cors: found no origin; expected `origins <origin>...`, such as https://app.example.com")
 	}
 	for _, origin := range c.Origins {
-		if strings.HasPrefix(origin, "{") {
+		if strings.Contains(origin, "{") {
 			continue // checked once it is known
 		}
 		if err := checkOriginPattern(origin); err != nil {
@@ -91,7 +91,8 @@ func (c *CORS) check() error {
 }
 
 // checkOriginPattern takes an origin as browsers write it (RFC 6454, section
-// 6.2): scheme, host in lower case and port, nothing after it.
+// 6.2): scheme, host in lower case ASCII, and a port that is not the scheme's
+// own. Another spelling would never match.
 func checkOriginPattern(origin string) error {
 	if origin == "*" {
 		return nil
@@ -99,8 +100,9 @@ func checkOriginPattern(origin string) error {
 	u, err := url.Parse(strings.Replace(origin, "://*.", "://", 1))
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil ||
 		u.Path != "" || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(origin, "?") || strings.HasSuffix(origin, "#") ||
-		strings.Contains(u.Host, "*") || origin != strings.ToLower(origin) {
-		return fmt.Errorf("cors: found origin %q; expected scheme, host in lower case and port if it is unusual, such as https://app.example.com or https://*.example.com", origin)
+		strings.Contains(u.Host, "*") || origin != strings.ToLower(origin) || strings.ContainsFunc(origin, func(r rune) bool { return r > '~' }) ||
+		strings.HasSuffix(u.Host, ":") || u.Port() == map[string]string{"https": "443", "http": "80"}[u.Scheme] {
+		return fmt.Errorf("cors: found origin %q; expected scheme, host in lower case (xn--…) and port if it is unusual, such as https://app.example.com or https://*.example.com", origin)
 	}
 	return nil
 }
@@ -232,6 +234,9 @@ func (c *crossOrigin) tellRefusal(h http.Header, r *http.Request, why code) {
 	}
 	if c.allow(h, r) {
 		h.Set(exposeHeaders, "WWW-Authenticate, Retry-After")
+	}
+	if c == nil && h[allowOrigin] != nil {
+		h.Add("Vary", "Origin") // another handler has answered to the origin
 	}
 }
 

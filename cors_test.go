@@ -154,3 +154,92 @@ func TestPreflightOfSomethingHidden(t *testing.T) {
 		t.Errorf("hidden: %d %v; missing: %d %v", a.Code, a.Header(), b.Code, b.Header())
 	}
 }
+
+// The origin may come from the environment, whole or in part, and is checked
+// once it is known.
+func TestOriginFromTheEnvironment(t *testing.T) {
+	t.Setenv("GATEHOUSE_TEST_HOST", "app.example.com")
+	t.Setenv("GATEHOUSE_TEST_ORIGIN", "https://b.example.com")
+	s := newSite(t, "cors {\norigins https://{env.GATEHOUSE_TEST_HOST} {env.GATEHOUSE_TEST_ORIGIN}\n}")
+	for _, origin := range []string{"https://app.example.com", "https://b.example.com"} {
+		if got := s.do(ask{method: "OPTIONS", target: "/", header: preflight(origin)}).Header().Get(allowOrigin); got != origin {
+			t.Errorf("%s: allowed is %q", origin, got)
+		}
+	}
+	for _, bad := range []string{"*", "https://App.example.com", "https://a.example/x", "null"} {
+		if _, err := (&CORS{Origins: []string{bad}, Credentials: true}).compile(); err == nil {
+			t.Errorf("%q with credentials is taken", bad)
+		}
+	}
+}
+
+// A refusal that others decided, or that went through error routes, can be read
+// by the listed origin and is no other origin's in a cache.
+func TestRefusalsOfOthersCanBeReadByListedOrigins(t *testing.T) {
+	for name, c := range map[string]struct{ options, target string }{
+		"a firewall's":       {"", "/blocked"},
+		"the gate's own":     {"on_refusal error\nrequire /admin/* role admin", "/admin/x"},
+		"a page of its own":  {"", "/own/x"},
+		"something missing":  {"", "/gone"},
+		"something hidden":   {"hide /plan", "/plan"},
+		"an address refused": {"on_refusal error\nrequire /office ip 203.0.113.9", "/office"},
+	} {
+		s := siteWithErrors(t, c.options+"\ncors {\norigins https://app.example.com\ncredentials\n}",
+			"error /gone 404\nerror 403", "gatehouse_page /own/* {\nbrand {\nname Own\n}\n}\ngatehouse_page")
+		for origin, allowed := range map[string]string{"https://app.example.com": "https://app.example.com", "https://evil.example": ""} {
+			h := s.do(ask{target: c.target, token: s.token(t, nil), header: http.Header{"Origin": {origin}}}).Header()
+			vary := strings.Join(h["Vary"], ", ")
+			if h.Get(allowOrigin) != allowed || allowed != "" && !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Accept") || len(h[allowOrigin]) > 1 {
+				t.Errorf("%s, from %s: headers %v", name, origin, h)
+			}
+		}
+	}
+}
+
+// Two gates on one request: what the first one allowed must not be handed to
+// another origin by a cache when the second one refuses, and no header comes
+// twice, which browsers refuse.
+func TestTwoGatesAndTheOrigin(t *testing.T) {
+	signer := newSigner(t, testIssuer)
+	gate := func(options string) string {
+		return "gatehouse {\nissuer " + testIssuer + " {\nkeys " + signer.keyFile + "\naudience " + testAudience + "\n}\n" + options + "\n}\n"
+	}
+	const cors = "cors {\norigins https://app.example.com\n}"
+	for name, second := range map[string]string{"without cors": "require role admin", "with cors": "require role admin\n" + cors} {
+		s := newSiteFrom(t, signer, ":80 {\nroute {\n"+gate(cors)+gate(second)+"respond next\n}\n}")
+		w := s.do(ask{target: "/", token: s.token(t, nil), header: http.Header{"Origin": {"https://app.example.com"}}})
+		h := w.Header()
+		if w.Code != 403 || strings.Join(h[allowOrigin], ",") != "https://app.example.com" || !strings.Contains(strings.Join(h["Vary"], ", "), "HX-Request, Origin") {
+			t.Errorf("%s: %d %v", name, w.Code, h)
+		}
+		w = s.do(ask{target: "/", token: s.token(t, nil), header: http.Header{"Origin": {"https://evil.example"}}})
+		if w.Code != 403 || w.Header().Get(allowOrigin) != "" {
+			t.Errorf("%s, another origin: %d %v", name, w.Code, w.Header())
+		}
+	}
+}
+
+// HEAD is a GET to a script: the same headers, no body.
+func TestOriginsAndHead(t *testing.T) {
+	s := newSite(t, corsOptions)
+	a := ask{target: "/", header: http.Header{"Origin": {"https://app.example.com"}}}
+	assertSameForHead(t, s, a, s.do(a).Header())
+}
+
+// An origin holds no line break, but a header that is set by hand may hold
+// anything: none of it comes back.
+func TestOriginIsNeverEchoedUnlisted(t *testing.T) {
+	s := newSite(t, corsOptions)
+	for _, origin := range []string{
+		"https://evil.example\r\nX-Evil: 1", "https://app.example.com\r\nX-Evil: 1", "<script>", "{env.HOME}", "https://x\n.partner.example", "https://x\u202e.partner.example",
+		"https://x%0a.partner.example", "https://\x00.partner.example", "https://a.example,https://app.example.com", "https://app.example.com https://evil.example",
+	} {
+		for _, method := range []string{"GET", "OPTIONS"} {
+			h := preflight(origin)
+			w := s.do(ask{method: method, target: "/", header: h})
+			if got := w.Header().Get(allowOrigin); got != "" || strings.Contains(w.Body.String(), "evil") {
+				t.Errorf("%s from %q: allowed is %q, body %s", method, origin, got, w.Body)
+			}
+		}
+	}
+}

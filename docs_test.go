@@ -253,7 +253,8 @@ func shell(t *testing.T, env []string, command string) string {
 
 // scrubText replaces what differs from run to run.
 func scrubText(s string) string {
-	return strings.TrimSpace(timePattern.ReplaceAllString(uuidPattern.ReplaceAllString(s, "ID"), "TIME"))
+	s = madeUpPattern.ReplaceAllString(uuidPattern.ReplaceAllString(s, "ID"), "NAME")
+	return strings.TrimSpace(timePattern.ReplaceAllString(s, "TIME"))
 }
 
 // The commands of xcaddy.md run, but those that the page says were not.

@@ -64,16 +64,17 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 	if id == "" {
 		id = uuid.NewString()
 	}
-	repl.Set("http.gatehouse.code", string(no.code))
-	repl.Set("http.gatehouse.rule", no.rule.name)
-	repl.Set("http.gatehouse.request_id", id)
 	t.record(r, no, id)
 
 	if no.code == codeHidden {
 		// For gRPC too: a status in trailers would tell it from what is missing.
+		// No placeholders: neither may an error route that tells them.
 		t.cors.allow(w.Header(), r) // as for all that passes
-		return notFound(w, r, id)
+		return notFound(w, r, no.standIn)
 	}
+	repl.Set("http.gatehouse.code", string(no.code))
+	repl.Set("http.gatehouse.rule", no.rule.name)
+	repl.Set("http.gatehouse.request_id", id)
 	kind := page.Choose(r.Header, isUpgrade(r), t.formats.find(r))
 	if t.onRefusal == onRefusalError && kind != page.GRPC {
 		return t.fail(w, r, no)
@@ -84,8 +85,9 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 
 // notFound sends the request the site's own way for what does not exist. The
 // path goes too: an error route with a file server would find the hidden file.
-func notFound(w http.ResponseWriter, r *http.Request, id string) error {
-	r.URL.Path, r.URL.RawPath = "/"+id, ""
+// What takes its place is near by, for error routes may go by path.
+func notFound(w http.ResponseWriter, r *http.Request, standIn string) error {
+	r.URL.Path, r.URL.RawPath = standIn, ""
 	// The server restores the original request for its error routes. The URL
 	// is shared with the one it keeps.
 	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
@@ -182,13 +184,20 @@ func (t *teller) setHeaders(h *headerBlock, r *http.Request, no *refusal, e effe
 }
 
 // setCommon sets what every refusal carries, and removes what earlier handlers
-// meant for a response of their own.
+// meant for a response of their own: what describes its bytes, what would lead
+// away from ours, and what some caches obey before Cache-Control (RFC 9213).
 func (t *teller) setCommon(h *headerBlock) {
 	for _, name := range [...]string{
-		"Accept-Ranges", "Content-Disposition", "Content-Encoding", "Content-Range", "Etag", "Expires", "Last-Modified", "Location",
-		"Retry-After", "Www-Authenticate",
+		"Accept-Ranges", "Age", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Md5", "Content-Range",
+		"Content-Security-Policy-Report-Only", "Digest", "Edge-Control", "Etag", "Expires", "Last-Modified", "Link", "Location", "Pragma", "Refresh", "Repr-Digest", "Retry-After",
+		"Surrogate-Control", "Www-Authenticate", "X-Accel-Expires",
 	} {
 		delete(h.header, name)
+	}
+	for name := range h.header {
+		if strings.HasSuffix(name, "-Cache-Control") {
+			delete(h.header, name)
+		}
 	}
 	h.set("Cache-Control", "no-store")
 	h.set("Vary", varyOn)

@@ -82,15 +82,32 @@ func (t *teller) redirect(w http.ResponseWriter, r *http.Request, told *page.Ref
 
 // isDocument reports the opening of a page by a person. Browsers leave the
 // Sec-Fetch headers out towards plain HTTP; that a page is wanted is known then
-// from Accept.
+// from Accept, whatever the operator's format is, and no script says so.
 func isDocument(r *http.Request) bool {
 	for _, method := range []string{r.Method, originalMethod(r)} {
 		if method != http.MethodGet && method != http.MethodHead {
 			return false
 		}
 	}
-	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-	return (mode == "" || mode == "navigate") && (dest == "" || dest == "document")
+	if isAhead(r.Header) || len(r.Header["Hx-Request"]) > 0 {
+		return false
+	}
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	switch r.Header.Get("Sec-Fetch-Mode") {
+	case "navigate":
+		return dest == "" || dest == "document"
+	case "":
+		return (dest == "" || dest == "document") && len(r.Header["X-Requested-With"]) == 0 &&
+			page.Choose(r.Header, isUpgrade(r), page.Auto) == page.HTML
+	default:
+		return false
+	}
+}
+
+// isAhead reports a page that is fetched before anybody asked for it. The visit
+// itself would look like the way back from signing in.
+func isAhead(h http.Header) bool {
+	return strings.HasPrefix(h.Get("Sec-Purpose"), "prefetch") || h.Get("Purpose") == "prefetch" || h.Get("X-Moz") == "prefetch"
 }
 
 func returnMark(uri string) string {

@@ -1,6 +1,7 @@
 package gatehouse
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -62,6 +63,15 @@ func TestWhatIsNeverRedirected(t *testing.T) {
 		"a fetch":                  {ask{target: "/", header: with("Sec-Fetch-Mode", "cors")}, 401},
 		"an image":                 {ask{target: "/", header: http.Header{"Sec-Fetch-Dest": {"image"}, "Accept": {"text/html"}}}, 401},
 		"jQuery":                   {ask{target: "/", header: http.Header{"X-Requested-With": {"XMLHttpRequest"}, "Accept": {"*/*"}}}, 401},
+		"jQuery asks for a page":   {ask{target: "/", header: http.Header{"X-Requested-With": {"XMLHttpRequest"}, "Accept": {"text/html"}}}, 401},
+		"htmx asks for a page":     {ask{target: "/", header: http.Header{"Hx-Request": {"true"}, "Accept": {"text/html"}}}, 401},
+		"htmx boosts":              {ask{target: "/", header: with("Hx-Request", "true")}, 401},
+		"a prefetch":               {ask{target: "/", header: with("Sec-Purpose", "prefetch;prerender")}, 401},
+		"an older prefetch":        {ask{target: "/", header: with("Purpose", "prefetch")}, 401},
+		"a fetch of a document":    {ask{target: "/", header: http.Header{"Accept": {"text/html"}, "Sec-Fetch-Mode": {"same-origin"}, "Sec-Fetch-Dest": {"empty"}}}, 401},
+		"an embedded object":       {ask{target: "/", header: with("Sec-Fetch-Dest", "object")}, 401},
+		"OPTIONS":                  {ask{method: "OPTIONS", target: "/", header: document()}, 401},
+		"a method that was wanted": {ask{method: "POST", target: "/", header: with("X-Http-Method-Override", "GET")}, 401},
 		"curl":                     {ask{target: "/", header: http.Header{"Accept": {"*/*"}}}, 401},
 		"a program":                {ask{target: "/", header: http.Header{"Accept": {"application/json"}}}, 401},
 		"a WebSocket":              {ask{target: "/", header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}}, 401},
@@ -75,6 +85,68 @@ func TestWhatIsNeverRedirected(t *testing.T) {
 				t.Errorf("got %d, Location %q, want %d and none", w.Code, w.Header().Get("Location"), c.status)
 			}
 		})
+	}
+}
+
+// `format html` is what a program is told, and no sign that it is a browser.
+func TestFormatDoesNotMakeProgramsFollow(t *testing.T) {
+	s := newSite(t, redirectOptions+"\npages {\nformat html\n}")
+	for _, accept := range []string{"", "*/*", "application/json", "text/plain"} {
+		w := s.do(ask{target: "/x", header: http.Header{"Accept": {accept}}})
+		if w.Code != 401 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
+			t.Errorf("%q: %d %v", accept, w.Code, w.Header())
+		}
+	}
+	if w := s.do(ask{target: "/x", header: http.Header{"Accept": {"text/html"}}}); w.Code != 303 {
+		t.Errorf("a browser on plain HTTP: %d", w.Code)
+	}
+}
+
+// An app that shows the panel in a WebView names itself where scripts do.
+func TestRedirectInAWebView(t *testing.T) {
+	h := document()
+	h.Set("X-Requested-With", "com.example.app")
+	if w := newSite(t, redirectOptions).do(ask{target: "/x", header: h}); w.Code != 303 {
+		t.Errorf("got %d", w.Code)
+	}
+}
+
+// The cookie must be of no use to a script, to another site or on a connection
+// that others read, and a cache must not hand it on.
+func TestReturnCookieFlags(t *testing.T) {
+	s := newSite(t, redirectOptions)
+	for name, secure := range map[string]bool{"over TLS": true, "in the clear": false} {
+		w := s.do(ask{target: "/x", header: document(), change: func(r *http.Request) {
+			if r.TLS = nil; secure {
+				r.TLS = &tls.ConnectionState{HandshakeComplete: true}
+			}
+		}})
+		cookies := w.Result().Cookies()
+		if len(cookies) != 1 {
+			t.Fatalf("%s: cookies %v", name, cookies)
+		}
+		c := cookies[0]
+		if c.Name != returnCookie || !c.HttpOnly || c.Secure != secure || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.MaxAge != returnAge {
+			t.Errorf("%s: %s", name, c)
+		}
+		h := w.Header()
+		if h.Get("Cache-Control") != "no-store" || h.Get("Vary") != varyOn || h.Get("Referrer-Policy") != "same-origin" || h.Get("Content-Type") != "" {
+			t.Errorf("%s: headers %v", name, h)
+		}
+	}
+}
+
+// A browser's own guess at the next page must not count as coming back.
+func TestPrefetchIsNoReturn(t *testing.T) {
+	s := newSite(t, redirectOptions)
+	h := document()
+	h.Set("Sec-Purpose", "prefetch")
+	w := s.do(ask{target: "/x", header: h})
+	if cookies := w.Result().Cookies(); w.Code != 401 || len(cookies) != 0 {
+		t.Errorf("the guess: %d %v", w.Code, cookies)
+	}
+	if w = s.do(ask{target: "/x", header: document()}); w.Code != 303 {
+		t.Errorf("the visit: %d", w.Code)
 	}
 }
 

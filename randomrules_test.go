@@ -147,8 +147,9 @@ func (w *workshop) send(g *Gatehouse, v visit) answer {
 	} else if err != nil {
 		w.t.Fatal(err)
 	}
-	code, _ := repl.GetString("http.gatehouse.code")
-	out.code = code
+	if out.code, _ = repl.GetString("http.gatehouse.code"); err != nil && out.code == "" {
+		out.code = string(codeHidden) // the one refusal that leaves no placeholder
+	}
 	header := rec.Header().Clone()
 	text := fmt.Sprintf("%d %v %v", out.status, header, rec.Body)
 	out.bytes = timePattern.ReplaceAllString(uuidPattern.ReplaceAllString(text, "ID"), "TIME")

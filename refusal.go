@@ -110,6 +110,8 @@ type refusal struct {
 	hiddenBy *requirement
 	// visitor is who met something hidden; error routes may greet them.
 	visitor *identity
+	// standIn is a path that does not exist, near the hidden one.
+	standIn string
 }
 
 func (f *refusal) Error() string {

@@ -141,7 +141,7 @@ func (p *RefusalPage) Provision(ctx caddy.Context) error {
 // ServeHTTP tells the refusal that the route was invoked for, or calls next.
 func (p *RefusalPage) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	given := givenResponse(r)
-	if !p.tells(given.status) || given.isJSON(w, r) && !p.ReplaceJSON {
+	if !p.tells(given.status) || given.isTold() || given.isJSON(w, r) && !p.ReplaceJSON {
 		return next.ServeHTTP(w, r)
 	}
 	t := p.teller
@@ -181,25 +181,29 @@ type response struct {
 // responses, of which placeholders may still speak.
 func givenResponse(r *http.Request) response {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	out := response{}
 	if err, ok := r.Context().Value(caddyhttp.ErrorCtxKey).(error); ok {
-		out := response{}
 		if failure, ok := err.(caddyhttp.HandlerError); ok { //nolint:errorlint // the server, too, looks at what is not wrapped
 			out.status = failure.StatusCode
 		}
-		if why, told := repl.GetString("http.gatehouse.code"); told && code(why) != codeHidden && code(why).effect().status == out.status {
-			out.code = code(why)
-		}
-		return out
-	}
-	for _, by := range []string{interceptPrefix, proxyPrefix} {
-		if text, told := repl.GetString(by + "status_code"); told {
-			if status, err := strconv.Atoi(text); err == nil {
-				return response{status: status, by: by}
+	} else {
+		for _, by := range []string{interceptPrefix, proxyPrefix} {
+			text, told := repl.GetString(by + "status_code")
+			if status, err := strconv.Atoi(text); told && err == nil {
+				out.status, out.by = status, by
+				break
 			}
 		}
 	}
-	return response{}
+	if why, told := repl.GetString("http.gatehouse.code"); told && code(why).effect().status == out.status {
+		out.code = code(why)
+	}
+	return out
 }
+
+// isTold reports a response that is the gate's own: intercept, around the gate,
+// sees that too.
+func (g response) isTold() bool { return g.by == interceptPrefix && g.code != "" }
 
 // header is a field of a response, which only intercept has put into w already.
 func (g response) header(h http.Header, r *http.Request, name string) string {
@@ -230,6 +234,7 @@ func (t *teller) tellGiven(w http.ResponseWriter, r *http.Request, given respons
 	h := &headerBlock{header: w.Header()}
 	challenge, retryAfter := given.header(h.header, r, "Www-Authenticate"), given.header(h.header, r, "Retry-After")
 	t.setCommon(h)
+	t.cors.tellRefusal(h.header, r, given.code)
 	if challenge != "" {
 		h.set("Www-Authenticate", challenge)
 	}

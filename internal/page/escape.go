@@ -73,7 +73,8 @@ func (e escaping) escape(dst []byte, s string) []byte {
 }
 
 // appendHTML escapes for text and quoted attributes, as html/template does, and
-// braces, for a templates handler around us would execute them.
+// braces and brackets, for a templates handler around us would execute what
+// stands between them.
 func appendHTML(dst []byte, s string) []byte {
 	start := 0
 	for i := range len(s) {
@@ -104,13 +105,17 @@ func reference(c byte) string {
 		return "&#123;"
 	case '}':
 		return "&#125;"
+	case '[':
+		return "&#91;"
+	case ']':
+		return "&#93;"
 	default:
 		return "\uFFFD" // NUL
 	}
 }
 
 // special are the bytes that appendHTML replaces.
-var special = [256]bool{0: true, '"': true, '&': true, '\'': true, '+': true, '<': true, '>': true, '{': true, '}': true}
+var special = [256]bool{0: true, '"': true, '&': true, '\'': true, '+': true, '<': true, '>': true, '{': true, '}': true, '[': true, ']': true}
 
 // appendLink normalises a part of a URL and escapes it for an attribute, as
 // html/template does: what has a meaning in URLs stays, as does an escape.
@@ -120,8 +125,8 @@ func appendLink(dst []byte, s string) []byte {
 		switch c := s[i]; {
 		case c == '&':
 			dst = append(dst, "&amp;"...)
-		case c == '+':
-			dst = append(dst, "&#43;"...)
+		case c == '+', c == '[', c == ']':
+			dst = append(dst, reference(c)...)
 		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
 			dst = append(dst, c)
 		case linkSafe[c]:

@@ -19,18 +19,16 @@ func plainPage(l *locale, r *Refusal) []byte {
 	return b.Bytes()
 }
 
-// guard copies a page and writes braces as character references everywhere but
-// in style elements, so that a templates handler around us finds nothing to
-// execute. It returns the texts of the style elements.
+// guard copies a page and writes braces and brackets, the usual delimiters of
+// templates, as character references everywhere but in style elements, so that a
+// templates handler around us finds nothing to execute. It returns the texts of
+// the style elements.
 func guard(dst, page []byte) (out []byte, styles []string) {
 	start := 0
 	for i := 0; i < len(page); i++ {
 		switch page[i] {
-		case '{':
-			dst = append(append(dst, page[start:i]...), "&#123;"...)
-			start = i + 1
-		case '}':
-			dst = append(append(dst, page[start:i]...), "&#125;"...)
+		case '{', '}', '[', ']':
+			dst = append(append(dst, page[start:i]...), reference(page[i])...)
 			start = i + 1
 		case '<':
 			if from, to, ok := styleElement(page[i:]); ok {

@@ -109,8 +109,8 @@ func appendJSON(dst []byte, s string) []byte {
 	return append(appendJSONText(append(dst, '"'), s), '"')
 }
 
-// appendJSONText escapes more than RFC 8259 asks for: braces, for a templates
-// handler around us would execute them, and the brackets of markup. "&" stays:
+// appendJSONText escapes more than RFC 8259 asks for: braces and brackets, for a
+// templates handler around us would execute them, and those of markup. "&" stays:
 // people copy login_url from a terminal.
 func appendJSONText(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
@@ -118,7 +118,7 @@ func appendJSONText(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
-			if c < ' ' || c == 0x7f || c == '"' || c == '\\' || c == '{' || c == '}' || c == '<' || c == '>' {
+			if c < ' ' || c == 0x7f || c == '"' || c == '\\' || c == '{' || c == '}' || c == '[' || c == ']' || c == '<' || c == '>' {
 				dst = append(dst, s[start:i]...)
 				if c == '"' || c == '\\' {
 					dst = append(dst, '\\', c)
@@ -174,18 +174,21 @@ func (p *Pages) line(dst []byte, l *locale, r *Refusal) []byte {
 	return append(dst, '\n')
 }
 
-// appendPlain turns braces into parentheses. Plain text has no way to escape
-// them, and a templates handler around us executes text/plain too.
+// appendPlain turns braces, and brackets that follow another one, into
+// parentheses. Plain text has no way to escape them, and a templates handler
+// around us executes text/plain too.
 func appendPlain(dst []byte, s string) []byte {
 	at := len(dst)
 	dst = append(dst, s...)
+	var last byte
 	for i, c := range dst[at:] {
-		switch c {
-		case '{':
+		switch {
+		case c == '{', c == '[' && last == c:
 			dst[at+i] = '('
-		case '}':
+		case c == '}', c == ']' && last == c:
 			dst[at+i] = ')'
 		}
+		last = c
 	}
 	return dst
 }
