@@ -162,8 +162,9 @@ func alertsFire(t *testing.T, prom *prometheus) {
 		states := prom.alerts(t)
 		return !slices.ContainsFunc(want, func(name string) bool { return states[name] != "pending" && states[name] != "firing" })
 	})
+	mayBe := append(want, "GatehouseKeysNotRefreshed") // once the issuer has failed often enough
 	for name, state := range prom.alerts(t) {
-		if !slices.Contains(want, name) && state != "inactive" {
+		if !slices.Contains(mayBe, name) && state != "inactive" {
 			t.Errorf("%s is %s, and nothing has happened that it speaks of", name, state)
 		}
 	}
