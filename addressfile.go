@@ -15,31 +15,38 @@ import (
 	"go.uber.org/zap"
 )
 
-// addressFilePoll is how soon a changed file of addresses takes effect. Files
-// are looked at, not watched: notifications do not cross network file systems,
-// and miss the swapped links of mounted configuration.
+// addressFilePoll is how often files of addresses are looked at; a changed one
+// takes effect at the second look that finds it the same. They are not watched:
+// notifications do not cross network file systems, and miss the swapped links of
+// mounted configuration.
 const addressFilePoll = 2 * time.Second
 
 // addressFile is a file of addresses, with what it held when it was last good.
 type addressFile struct {
 	name  string
 	table atomic.Pointer[bart.Lite]
-	// seen belongs to whoever opened the file, then to the goroutine that
-	// polls it.
-	seen fileState
+	// seen and changing belong to whoever opened the file, then to the goroutine
+	// that polls it.
+	seen     fileState // what was last read
+	changing fileState // what was there at the last look
 }
 
-// fileState is what changes when somebody writes a file.
-type fileState struct {
-	size     int64
-	modified time.Time
-	missing  bool
+// fileState is what changes when somebody writes a file, or puts another one in
+// its place. Zero if there is none.
+type fileState struct{ info os.FileInfo }
+
+func (s fileState) same(other fileState) bool {
+	if s.info == nil || other.info == nil {
+		return s.info == nil && other.info == nil
+	}
+	return s.info.Size() == other.info.Size() && s.info.ModTime().Equal(other.info.ModTime()) && os.SameFile(s.info, other.info)
 }
 
 func openAddressFile(name string) (*addressFile, error) {
 	f := &addressFile{name: name}
 	// Before reading: a change in between is then seen by the next poll.
 	f.seen = stateOf(name)
+	f.changing = f.seen
 	table, err := readAddressFile(name)
 	if err != nil {
 		return nil, err
@@ -50,11 +57,14 @@ func openAddressFile(name string) (*addressFile, error) {
 
 func (f *addressFile) contains(addr netip.Addr) bool { return f.table.Load().Contains(addr) }
 
-// refresh reads the file again if it has changed. A bad one is no reason to
-// forget the good one.
+// refresh reads the file again if it has changed, once it is as it was at the
+// look before: half of a list of denied addresses would let the others in. A bad
+// file is no reason to forget the good one.
 func (f *addressFile) refresh(log *zap.Logger) {
 	state := stateOf(f.name)
-	if state == f.seen {
+	settled := state.same(f.changing)
+	f.changing = state
+	if state.same(f.seen) || !settled {
 		return
 	}
 	f.seen = state
@@ -70,9 +80,9 @@ func (f *addressFile) refresh(log *zap.Logger) {
 func stateOf(name string) fileState {
 	info, err := os.Stat(name)
 	if err != nil {
-		return fileState{missing: true}
+		return fileState{}
 	}
-	return fileState{size: info.Size(), modified: info.ModTime()}
+	return fileState{info}
 }
 
 // pollAddressFiles keeps files current until ctx ends.

@@ -30,12 +30,14 @@ type App struct {
 	builtin *internalKey
 	files   map[string]*addressFile
 
+	observing []*observedGate
+	records   *limitRecords // nil: nothing is counted
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
 	meters    *meters
 
 	stop    context.CancelFunc
-	polling chan struct{} // closed when files are no longer looked at
+	running []chan struct{} // closed when what Start began has ended
 }
 
 // CaddyModule returns the Caddy module information.
@@ -71,13 +73,22 @@ func (a *App) Start() error {
 		a.builtin.start(ctx, a.storage, a.log)
 	}
 	if len(a.files) > 0 {
-		a.polling = make(chan struct{})
-		go func() {
-			defer close(a.polling)
-			pollAddressFiles(ctx, a.files, a.log)
-		}()
+		a.run(func() { pollAddressFiles(ctx, a.files, a.log) })
+	}
+	if len(a.observing) > 0 {
+		a.run(func() { remindOfObserving(ctx, a.observing, a.log) })
 	}
 	return nil
+}
+
+// run begins something that ends with the context of Start; Stop waits for it.
+func (a *App) run(f func()) {
+	ended := make(chan struct{})
+	a.running = append(a.running, ended)
+	go func() {
+		defer close(ended)
+		f()
+	}()
 }
 
 // Stop ends what Start began for this configuration alone. Key sets go on as
@@ -93,20 +104,25 @@ func (a *App) Stop() error {
 	if a.builtin != nil {
 		a.builtin.wait()
 	}
-	if a.polling != nil {
-		<-a.polling
+	for _, ended := range a.running {
+		<-ended
 	}
 	return nil
 }
 
-// Cleanup releases the key sets that this configuration acquired.
+// Cleanup releases what this configuration acquired of what the process shares.
 func (a *App) Cleanup() error {
-	errs := make([]error, 0, len(a.remotes))
+	errs := make([]error, 0, len(a.remotes)+1)
 	for key := range a.remotes {
 		_, err := keyPool.Delete(key)
 		errs = append(errs, err)
 	}
 	a.remotes = nil
+	if a.records != nil {
+		a.records = nil
+		_, err := limitPool.Delete(limitPoolKey)
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -144,6 +160,16 @@ func (a *App) internal() *internalKey {
 		a.builtin = newInternalKey()
 	}
 	return a.builtin
+}
+
+// limits returns what lock-outs and throttles are counted in.
+func (a *App) limits() *limitRecords {
+	if a.records == nil {
+		records := acquireLimits()
+		a.records = &records
+		a.meters.gauges.setLimits(records.store)
+	}
+	return a.records
 }
 
 // addressFile returns the file of addresses of that name, which all gates share.

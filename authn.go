@@ -29,12 +29,16 @@ type authenticator struct {
 	memory  *memory // nil: nothing is remembered
 	meters  *meters
 	now     func() time.Time
+	assumed *identity // in rehearsals alone: whoever comes with a token
 }
 
 // identify verifies a credential. Every error is a *refusal.
 func (a *authenticator) identify(ctx context.Context, c credential) (*identity, *refusal) {
 	if c.missing() {
 		return nil, refused(codeCredentialsMissing, "")
+	}
+	if a.assumed != nil {
+		return a.assumed, nil
 	}
 	now := a.now()
 	if id := a.memory.recall(c.raw, now); id != nil {

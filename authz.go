@@ -201,8 +201,12 @@ func admit(requirements []*requirement, who *visitor) *refusal {
 			continue
 		}
 		for i := range q.conditions {
-			if c := &q.conditions[i]; !q.judgesFirst(c) && !c.holds(who) {
+			switch c := &q.conditions[i]; {
+			case q.judgesFirst(c):
+			case !c.holds(who):
 				found.add(q, c)
+			case c.kind == kindACR:
+				found.held = inCommon(found.held, c.values)
 			}
 		}
 	}
@@ -238,7 +242,8 @@ type shortfall struct {
 	told   *condition
 	hide   *requirement
 	maxAge time.Duration
-	acr    []string
+	acr    []string // what rules that refuse would take
+	held   []string // what rules that are satisfied take
 }
 
 func (s *shortfall) add(q *requirement, c *condition) {
@@ -249,19 +254,26 @@ func (s *shortfall) add(q *requirement, c *condition) {
 	if q.hide && s.hide == nil {
 		s.hide = q
 	}
-	switch c.kind {
-	case kindFresh:
-		if s.maxAge == 0 || c.fresh < s.maxAge {
-			s.maxAge = c.fresh
-		}
-	case kindACR:
-		// One sign-in must satisfy all rules. The values are in order of preference.
-		if s.acr == nil {
-			s.acr = c.values
-		} else if common := slices.DeleteFunc(slices.Clone(s.acr), func(v string) bool { return !slices.Contains(c.values, v) }); len(common) > 0 {
-			s.acr = common
-		}
+	if c.kind == kindFresh && (s.maxAge == 0 || c.fresh < s.maxAge) {
+		s.maxAge = c.fresh
 	}
+	if c.kind == kindACR {
+		s.acr = inCommon(s.acr, c.values)
+	}
+}
+
+// inCommon narrows values, which are in order of preference, to those that
+// another rule takes too: one sign-in must satisfy all. Where none does, the
+// first rule's are told.
+func inCommon(values, others []string) []string {
+	if values == nil {
+		return others
+	}
+	common := slices.DeleteFunc(slices.Clone(values), func(v string) bool { return !slices.Contains(others, v) })
+	if len(common) == 0 {
+		return values
+	}
+	return common
 }
 
 func (s *shortfall) refusal(who *visitor) *refusal {
@@ -271,7 +283,11 @@ func (s *shortfall) refusal(who *visitor) *refusal {
 	no := s.told.refusal(s.rule, who)
 	no.hiddenBy = s.hide
 	if no.code == codeStepUpRequired {
-		no.maxAge, no.acr = s.maxAge, s.acr
+		// A new sign-in must not lose what the old one had.
+		no.maxAge, no.acr = s.maxAge, s.held
+		if s.acr != nil {
+			no.acr = inCommon(s.acr, s.held)
+		}
 	}
 	return no
 }

@@ -271,3 +271,25 @@ func TestQueryTokenIsTakenOutOfTheOriginalAlone(t *testing.T) {
 		t.Errorf("the next handler sees %.60s", seen)
 	}
 }
+
+// PHP serves /admin.php for /admin.php/anything: a rule for the script must hold
+// for that too, and a public script opens nothing below another one's name.
+func TestScriptWithPathInfo(t *testing.T) {
+	s := newSite(t, "require /admin.php role admin\npublic /status.php")
+	token := s.token(t, nil)
+	for _, target := range []string{"/admin.php", "/admin.php/", "/admin.php/x", "/ADMIN.PHP/x.css", "/admin.php/x;a=b", "/admin.php;a/x", "//host/admin.php/x"} {
+		s.expect(refusedWith(403, codeRoleMissing), ask{target: target, token: token})
+	}
+	s.expect(refusedWith(401, codeCredentialsMissing), ask{target: "/admin.php/status.php"})
+	s.expect(refusedWith(401, codeCredentialsMissing), ask{target: "/status.php/admin.php"})
+	s.expect(pass(), ask{target: "/docs.php/x", token: token})
+}
+
+// Reading a path again and again comes to an end.
+func TestOtherPathsAreFew(t *testing.T) {
+	for _, path := range []string{"//a;b//c.php/d;e/f.php/g", strings.Repeat("//;.php/", 500)} {
+		if n := len(otherPaths(path)); n > 15 {
+			t.Errorf("%.40q: %d readings", path, n)
+		}
+	}
+}

@@ -49,6 +49,12 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		token_limit <bytes>
 //		cache <entries> | off
 //
+//		lockout {
+//			failures <n>
+//			window   <duration>
+//			ban      <duration>
+//		}
+//		throttle <n> <duration> [by user|address]
 //		role_order <role> > <role> > ...
 //		deny   [<METHOD>...] <path|@matcher>... | sensitive_files | ip <cidr|address|file|private_ranges>...
 //		hide   [<METHOD>...] <path|@matcher>... | sensitive_files | ip <cidr|address|file|private_ranges>...
@@ -66,12 +72,16 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			fresh   <duration>
 //			acr     <value>...
 //			any     { <kind lines> }
+//			throttle <n> <duration> [by user|address]
 //			name    <id>
 //			message <text>
 //			hide
 //			observe
 //		}
 //		ambiguous_paths allow [<path>...]
+//
+//		expect <status|code> <METHOD> <path> [role=<role>,...] [scope=<scope>,...] [user=<subject>] [issuer=<iss>]
+//			[claim=<claim>=<value>]... [acr=<value>] [signed_in=<duration>] [ip=<address>]
 //
 //		brand [<host>...] {
 //			name           <text>
@@ -93,6 +103,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			problem_base    <url>
 //			frame_ancestors <source>...
 //		}
+//		observe
 //		on_refusal respond|redirect|error
 //		challenge {
 //			realm             <text>
@@ -114,8 +125,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		strip_token
 //	}
 //
-// Only issuer, token, role_order, deny, hide, public, require, brand, link, format
-// and, within require, when, any and the kinds can be repeated. Named matchers are resolved by
+// Only issuer, token, role_order, deny, hide, public, require, expect, brand, link,
+// format and, within require, when, any and the kinds can be repeated. Named matchers are resolved by
 // FinalizeUnmarshalCaddyfile, which must be called after this.
 func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -132,11 +143,15 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"hide":             {pathRuleParser(g, &g.Hide), many},
 		"public":           {pathRuleParser(g, &g.Public), many},
 		"require":          {g.parseRequire, many},
+		"lockout":          {g.parseLockout, once},
+		"throttle":         {throttleParser(&g.Throttle), once},
 		"role_order":       {g.parseRoleOrder, many},
+		"expect":           {g.parseExpect, many},
 		"ambiguous_paths":  {g.parseAmbiguousPaths, once},
 		"brand":            {g.parseBrand, many},
 		"pages":            {g.parsePages, once},
 		"challenge":        {g.parseChallenge, once},
+		"observe":          {given(&g.Observe), once},
 		"on_refusal":       {checked(text(&g.OnRefusal, "respond|redirect|error"), g.checkOnRefusal), once},
 		"profile":          {checked(text(&g.Profile, "default|rfc"), g.checkProfile), once},
 		"cors":             {g.parseCORS, once},

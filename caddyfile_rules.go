@@ -87,6 +87,7 @@ func (g *Gatehouse) parseRequire(d *caddyfile.Dispenser) error {
 	options := requireWords(&q.Conditions, "require")
 	options["match"] = word{q.parseMatch, once}
 	options["when"] = word{q.parseWhen, many}
+	options["throttle"] = word{throttleParser(&q.Throttle), once}
 	options["name"] = word{text(&q.Name, "<id>"), once}
 	options["message"] = word{text(&q.Message, "<text>"), once}
 	options["hide"] = word{given(&q.Hide), once}

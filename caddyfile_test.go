@@ -62,9 +62,11 @@ func outcome(t *testing.T, input string) string {
 	}
 	cfg.Admin = &caddy.AdminConfig{Disabled: true}
 	if err := caddy.Validate(cfg); err != nil {
-		_, reason, found := strings.Cut(err.Error(), "provision http.handlers.gatehouse: ")
-		if !found {
-			reason = err.Error()
+		reason := err.Error()
+		for _, stage := range []string{"provision http.handlers.gatehouse: ", "http.handlers.gatehouse: invalid configuration: "} {
+			if _, rest, found := strings.Cut(reason, stage); found {
+				reason = rest
+			}
 		}
 		return "load: " + reason
 	}

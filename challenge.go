@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -55,10 +56,19 @@ func (c *Challenge) check() error {
 func checkMetadataURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" ||
+		u.Scheme == "http" && !isLoopback(u.Hostname()) ||
 		strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
 		return fmt.Errorf("challenge: resource_metadata: found %q; expected an https URL", text)
 	}
 	return nil
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
 }
 
 func (g *Gatehouse) checkProfile() error {
@@ -110,6 +120,8 @@ func (c challenger) effect(why code) effect {
 	case why == codeCredentialsMalformed && c.rfc:
 		// RFC 6750, section 3.1.
 		e.status, e.oauthError = http.StatusBadRequest, invalidRequest
+	case (why == codeThrottled || why == codeLockedOut) && c.rfc:
+		e.status = http.StatusTooManyRequests // RFC 6585, section 4
 	case why == codeScopeMissing && c.tellScope:
 		e.challenge = true
 	}

@@ -22,8 +22,8 @@ func (g *Gatehouse) check() error {
 		return fmt.Errorf("cache: found %d; expected a number of tokens up to %d, or off", n, maxRemembered)
 	}
 	for _, check := range []func() error{
-		g.checkIssuers, g.checkTokens, g.checkRoleOrders, g.checkRules, g.AmbiguousPaths.check, g.checkIdentityHeaders,
-		g.checkBrands, g.Pages.check, g.Challenge.check, g.checkOnRefusal, g.checkRedirect, g.checkProfile, g.CORS.check,
+		g.checkIssuers, g.checkTokens, g.Lockout.check, g.Throttle.check, g.checkRoleOrders, g.checkRules, g.AmbiguousPaths.check, g.checkIdentityHeaders,
+		g.checkBrands, g.Pages.check, g.Challenge.check, g.checkOnRefusal, g.checkRedirect, g.checkProfile, g.CORS.check, g.checkExpectations,
 	} {
 		if err := check(); err != nil {
 			return err

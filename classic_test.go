@@ -10,7 +10,7 @@ import (
 func TestThreeClassicTasksInEightLines(t *testing.T) {
 	var text string
 	for _, block := range fences(readDoc(t, "README.md"), "caddyfile") {
-		if strings.Contains(block, "require POST /users") {
+		if text == "" && strings.Contains(block, "require POST /users scope") {
 			text = block
 		}
 	}

@@ -39,6 +39,11 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 	if out.cors, err = g.CORS.compile(); err != nil {
 		return nil, err
 	}
+	if g.Observe {
+		out.cors, out.observe = nil, new(observation)
+		app.observing = append(app.observing, &observedGate{out.observe, g.place})
+	}
+	out.limits = g.compileLimits(app)
 	out.paths = newPathReading(g.AmbiguousPaths)
 	if out.headers, err = newHeaderPlan(g.IdentityHeaders, log); err != nil {
 		return nil, err
@@ -49,7 +54,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 	}
 	out.teller.cors = out.cors
 	app.meters.gauges.addMemory(out.authn.memory)
-	out.tally = app.meters.tally(&out.rules)
+	out.tally = app.meters.tally(out)
 	out.forwarded = newForwardedWatch(&out.rules, log)
 	g.warn(log)
 	return out, nil
@@ -89,9 +94,19 @@ func (g *Gatehouse) nameRules() {
 			name(&q.Source, "require", i)
 		}
 	}
+	for i, e := range g.Expectations {
+		if e != nil {
+			name(&e.Source, "expectations", i)
+		}
+	}
 	for i, is := range g.Issuers {
 		if is != nil {
 			name(&is.Source, "issuers", i)
+		}
+	}
+	for i, o := range g.RoleOrders {
+		if o != nil {
+			name(&o.Source, "role_orders", i)
 		}
 	}
 }

@@ -253,6 +253,7 @@ type visitor struct {
 	identity *identity // nil: anonymous
 	address  netip.Addr
 	now      func() time.Time
+	counted  bool // by throttles that look at the address
 }
 
 // holds judges one condition. Of an anonymous visitor nothing holds but ip; an

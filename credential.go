@@ -51,8 +51,11 @@ func (s *TokenSource) check() error {
 			return errors.New("token header Cookie: expected `token cookie <name>`")
 		}
 	case fromQuery:
-		if s.Name == "" {
+		switch {
+		case s.Name == "":
 			return errors.New("token query: found no name; expected the name of a query parameter")
+		case s.Scheme != "":
+			return fmt.Errorf("token query %s: found scheme %q; expected none, since only a header has one", s.Name, s.Scheme)
 		}
 	case fromWebSocket:
 		if s.Name != "" || s.Scheme != "" {

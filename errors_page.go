@@ -69,11 +69,12 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 	repl.Set("http.gatehouse.request_id", id)
 	t.record(r, no, id)
 
-	kind := page.Choose(r.Header, isUpgrade(r), t.formats.find(r))
-	if no.code == codeHidden && kind != page.GRPC {
+	if no.code == codeHidden {
+		// For gRPC too: a status in trailers would tell it from what is missing.
 		t.cors.allow(w.Header(), r) // as for all that passes
 		return notFound(w, r, id)
 	}
+	kind := page.Choose(r.Header, isUpgrade(r), t.formats.find(r))
 	if t.onRefusal == onRefusalError && kind != page.GRPC {
 		return t.fail(w, r, no)
 	}
@@ -220,10 +221,8 @@ func (b *headerBlock) set(name, value string) {
 func writeGRPC(w http.ResponseWriter, no *refusal, e effect) {
 	h := w.Header()
 	h.Set("Content-Type", "application/grpc")
-	h.Set("Grpc-Status", strconv.Itoa(page.GRPCStatus(e.status, no.code == codeHidden)))
-	if no.code != codeHidden {
-		h.Set("Grpc-Message", page.GRPCMessage(string(no.code)))
-	}
+	h.Set("Grpc-Status", strconv.Itoa(page.GRPCStatus(e.status, false)))
+	h.Set("Grpc-Message", page.GRPCMessage(string(no.code)))
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
 }

@@ -103,6 +103,7 @@ func (s *signer) sign(header, payload string) string {
 type site struct {
 	*signer
 	t      testing.TB
+	http   *caddyhttp.App
 	server *caddyhttp.Server
 	app    *App
 	gate   *Gatehouse
@@ -149,8 +150,8 @@ func newSiteFrom(t testing.TB, s *signer, caddyfile string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := &site{signer: s, t: t, app: gatehouseApp.(*App)}
-	for _, srv := range httpApp.(*caddyhttp.App).Servers {
+	out := &site{signer: s, t: t, http: httpApp.(*caddyhttp.App), app: gatehouseApp.(*App)}
+	for _, srv := range out.http.Servers {
 		out.server = srv
 	}
 	if out.gate = findGate(out.server.Routes); out.gate == nil {

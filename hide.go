@@ -1,21 +1,21 @@
 package gatehouse
 
 import (
+	"crypto/rand"
 	"net/http"
 	"path"
 	"strings"
-
-	"github.com/google/uuid"
 )
 
 // maxNeighbours bounds the look for a path that nobody hides.
-const maxNeighbours = 16
+const maxNeighbours = 32
 
 // hide answers what this visitor would get for a path that nobody listed: the
 // refusal of such a path, or, where it would pass, the site's own 404.
-func (g *gate) hide(r *http.Request, rule ruleID, cause string) (admission, *refusal) {
+func (g *gate) hide(r *http.Request, who *visitor, rule ruleID, cause string) (admission, *refusal) {
 	neighbour := g.neighbour(r)
-	let, no := g.judgeListed(neighbour.served, neighbour, g.visitor(r), true)
+	who.identity = nil
+	let, no := g.judgeListed(neighbour.served, neighbour, who, true)
 	if no != nil || let.preflight && g.cors != nil {
 		return let, no // a preflight is answered without a look at the path
 	}
@@ -27,12 +27,13 @@ func (g *gate) hide(r *http.Request, rule ruleID, cause string) (admission, *ref
 // replaced, the last that hides nothing then, and it keeps its extension if it
 // can. It is a neighbour of what the client asked for.
 func (g *gate) neighbour(r *http.Request) views {
-	made := uuid.NewString()
+	one, other := madeUpName('q'), madeUpName('z')
 	segments := strings.Split(originalPath(r), "/")
 	tried := 0
 	for i := len(segments) - 1; i > 0 && tried < maxNeighbours; i-- {
 		kept := segments[i]
-		for _, name := range []string{made + path.Ext(kept), made} {
+		extension := path.Ext(kept)
+		for _, name := range []string{one + extension, other + extension, one, other} {
 			segments[i] = name
 			v := g.viewsAt(r, strings.Join(segments, "/"))
 			if tried++; !g.hides(v) {
@@ -41,16 +42,31 @@ func (g *gate) neighbour(r *http.Request) views {
 		}
 		segments[i] = kept
 	}
-	return g.viewsAt(r, "/"+made)
+	return g.viewsAt(r, "/"+one)
 }
 
-// viewsAt is the request as it would be for another path. It is the only view:
-// what a rewrite would make of that path is not known here.
+// madeUpName is a name that no file has and no rule means, for it is made of
+// letters that make no words: a rule for what begins with d would else hide one
+// name in sixteen, and a scanner would see the answer vary.
+func madeUpName(first byte) string {
+	const letters = "qxzjkvwq"
+	var name [30]byte
+	_, _ = rand.Read(name[:]) // never fails
+	for i, b := range name {
+		name[i] = letters[b&7]
+	}
+	name[0] = first
+	return string(name[:])
+}
+
+// viewsAt is the request as it would be for another path, with all that an
+// upstream may make of that. What a rewrite would is not known here.
 func (g *gate) viewsAt(r *http.Request, path string) views {
 	v := views{served: viewAt(r, path)}
 	if isExtendedConnect(r) {
 		v.served = asUpgradedGet(v.served)
 	}
+	v.addOtherPaths()
 	v.addOtherMethods()
 	return v
 }

@@ -92,6 +92,7 @@ type Issuer struct {
 // trustedIssuer is one Issuer, compiled.
 type trustedIssuer struct {
 	name     string
+	subject  string // the claim
 	verifier *token.Verifier
 	keys     readiness
 	roles    []token.ClaimPath
@@ -122,6 +123,8 @@ func (is *Issuer) check(many bool) error {
 		return fail("internal makes its own key; leave keys and secret out")
 	case len(is.Keys) > 0 && is.Secret != nil:
 		return fail("found both keys and secret; expected one of them, since a public key must never serve as an HMAC secret")
+	case is.emptyList() != "":
+		return fail("found an empty list of %s; expected some, or leave it out", is.emptyList())
 	case len(is.Audiences) == 0 && !is.AnyAudience:
 		return fail("found no audience; expected `audience <aud>...`: the value that this issuer puts in aud for this service (or `audience any`, which also accepts tokens made for others)")
 	case len(is.Audiences) > 0 && is.AnyAudience:
@@ -147,6 +150,20 @@ func (is *Issuer) check(many bool) error {
 		}
 	}
 	return nil
+}
+
+// emptyList names a list that is there and holds nothing, but stands for a
+// default when it is left out: who writes `"grants": []` means no role, not any.
+func (is *Issuer) emptyList() string {
+	for _, list := range []struct {
+		name   string
+		values []string
+	}{{"keys", is.Keys}, {"algorithms", is.Algorithms}, {"types", is.Types}, {"grants", is.Grants}} {
+		if list.values != nil && len(list.values) == 0 {
+			return list.name
+		}
+	}
+	return ""
 }
 
 func (is *Issuer) checkKeys() error {
@@ -176,6 +193,8 @@ func (is *Issuer) checkAlgorithms() error {
 		case !token.KnownAlgorithm(alg):
 			return fmt.Errorf("found algorithm %q; expected some of %s (with a secret: %s)", alg,
 				strings.Join(token.DefaultAlgorithms(), " "), strings.Join(token.SecretAlgorithms(), " "))
+		case is.Internal && alg != "EdDSA" && alg != "Ed25519":
+			return fmt.Errorf("found algorithm %s; expected EdDSA, which is what the built-in issuer's key can do, or leave algorithms out", alg)
 		case hmac && is.Secret == nil:
 			return fmt.Errorf("found algorithm %s without a secret; expected `secret`, since HMAC with a public key lets anybody sign", alg)
 		case !hmac && is.Secret != nil:
@@ -207,7 +226,7 @@ func (is *Issuer) compile(app *App, now func() time.Time) (*trustedIssuer, error
 	if err != nil {
 		return nil, err
 	}
-	t := &trustedIssuer{name: name, maxAge: time.Duration(is.MaxAge)}
+	t := &trustedIssuer{name: name, subject: is.subject(), maxAge: time.Duration(is.MaxAge)}
 	keys, err := is.compileKeys(name, app)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-gatehouse/gatehouse/internal/keyset"
+	"github.com/caddy-gatehouse/gatehouse/internal/limit"
 )
 
 // keyPool holds the key sets of this process, one for each (issuer, URL,
@@ -37,4 +38,27 @@ func acquireKeys(key poolKey, o keyset.Options) (*keyset.Remote, error) {
 		return nil, err
 	}
 	return value.(pooledKeys).Remote, nil
+}
+
+// limitPool holds the one set of records by which the process locks out and
+// throttles. It outlives reloads as long as some configuration needs it, and its
+// size does not depend on how many do.
+var limitPool = caddy.NewUsagePool()
+
+const limitPoolKey = "records"
+
+// limitRecords never have anything to close.
+type limitRecords struct {
+	store limit.Store
+	keys  *limit.Keys
+}
+
+// Destruct implements caddy.Destructor.
+func (limitRecords) Destruct() error { return nil }
+
+func acquireLimits() limitRecords {
+	value, _, _ := limitPool.LoadOrNew(limitPoolKey, func() (caddy.Destructor, error) {
+		return limitRecords{limit.NewTable(), limit.NewKeys()}, nil
+	})
+	return value.(limitRecords)
 }

@@ -18,6 +18,10 @@ type finding struct {
 // warn tells the operator what lint finds.
 func (g *Gatehouse) warn(log *zap.Logger) {
 	for _, f := range g.lint() {
+		if f.source == "" {
+			log.Warn(f.message)
+			continue
+		}
 		log.Warn(f.message, zap.String("source", f.source))
 	}
 }
@@ -26,10 +30,17 @@ func (g *Gatehouse) warn(log *zap.Logger) {
 // something than to cry wolf.
 func (g *Gatehouse) lint() []finding {
 	return slices.Concat(
-		g.lintTokens(), g.lintAudiences(),
+		g.lintObserve(), g.lintTokens(), g.lintAudiences(),
 		g.lintPathRules(), g.lintRequires(), g.lintOpened(), g.lintSignIns(), g.lintPatterns(),
 		g.lintGrants(), g.lintRoleNames(),
 	)
+}
+
+func (g *Gatehouse) lintObserve() []finding {
+	if !g.Observe {
+		return nil
+	}
+	return []finding{{g.place, observeWarning}}
 }
 
 func (g *Gatehouse) lintTokens() []finding {
@@ -112,7 +123,7 @@ func (g *Gatehouse) lintRequires() []finding {
 			continue
 		}
 		for j, other := range g.Require {
-			if i != j && asksTheSame(q, other) && other.Selector.covers(&q.Selector) && (j < i || !q.Selector.covers(&other.Selector)) {
+			if i != j && other.covers(&q.Selector) && (j < i || !q.covers(&other.Selector)) && asksTheSame(q, other) {
 				found = append(found, finding{q.Source, fmt.Sprintf("require has no effect: the one at %s asks the same of all that it speaks of; remove it", other.Source)})
 				break
 			}
@@ -140,7 +151,7 @@ func (g *Gatehouse) lintOpened() []finding {
 				continue
 			}
 			for _, p := range rule.Paths {
-				if q.Selector.coversPath(p) {
+				if q.coversPath(p) {
 					found = append(found, finding{rule.Source, fmt.Sprintf("public %s lies within what require at %s speaks of, and nothing but its `ip` lines is asked there; "+
 						"if that is not meant, take the path out", p, q.Source)})
 				}
@@ -162,14 +173,21 @@ func (g *Gatehouse) lintSignIns() []finding {
 			if len(other.When) > 0 || other.Observe {
 				continue
 			}
-			meet := other == q || len(other.MatchRaw) == 0 && other.Selector.covers(&q.Selector) || len(q.MatchRaw) == 0 && q.Selector.covers(&other.Selector)
-			if kind := exclusive(q, other); meet && kind != "" {
+			if !meetAlways(q, other) {
+				continue
+			}
+			if kind := exclusive(q, other); kind != "" {
 				found = append(found, finding{q.Source, fmt.Sprintf("require: %s has no value in common with the one at %s, so nobody passes where both speak; give them one, or join the lines with any", kind, other.Source)})
 				break
 			}
 		}
 	}
 	return found
+}
+
+// meetAlways reports two rules of which one speaks of all that the other does.
+func meetAlways(a, b *Require) bool {
+	return a == b || len(b.MatchRaw) == 0 && b.covers(&a.Selector) || len(a.MatchRaw) == 0 && a.covers(&b.Selector)
 }
 
 // exclusive names a kind of which two rules, or two lines of one, want different
@@ -180,14 +198,21 @@ func exclusive(a, b *Require) string {
 			if a == b && i >= j {
 				continue
 			}
-			for kind, values := range map[string][2][]string{"acr": {one.ACR, two.ACR}, "issuer": {one.Issuer, two.Issuer}, "user": {one.User, two.User}} {
-				if values[0] != nil && values[1] != nil && !slices.ContainsFunc(values[0], func(v string) bool { return slices.Contains(values[1], v) }) && !hasPlaceholder(values[0], values[1]) {
-					return kind
-				}
+			switch {
+			case nothingInCommon(one.ACR, two.ACR):
+				return "acr"
+			case nothingInCommon(one.Issuer, two.Issuer):
+				return "issuer"
+			case nothingInCommon(one.User, two.User):
+				return "user"
 			}
 		}
 	}
 	return ""
+}
+
+func nothingInCommon(a, b []string) bool {
+	return a != nil && b != nil && !hasPlaceholder(a, b) && !slices.ContainsFunc(a, func(v string) bool { return slices.Contains(b, v) })
 }
 
 // hasPlaceholder reports values that are not known before they are resolved.

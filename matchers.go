@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -169,6 +171,11 @@ func (MatchVisitor) CELLibrary(caddy.Context) (cel.Library, error) {
 			line := list.([]string)
 			if len(line) == 0 {
 				return nil, fmt.Errorf("%s: found nothing; expected a kind and its values, such as gatehouse('role', 'admin')", matcherOption)
+			}
+			// Caddy has filled in placeholders by now: what is left came with the
+			// request, and would be looked up in the environment or in files.
+			if slices.ContainsFunc(line, func(v string) bool { return strings.ContainsAny(v, "{}") }) {
+				return nil, fmt.Errorf("%s: found a brace in a value; expected plain text", matcherOption)
 			}
 			c, err := newCondition(matcherOption, conditionKinds, line)
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"runtime/debug"
 
 	"github.com/caddyserver/caddy/v2"
@@ -79,11 +80,24 @@ type Gatehouse struct {
 	// What must hold for the requests that each rule speaks of.
 	Require []*Require `json:"require,omitempty"`
 
+	// Stop who tries many bad credentials. Default: nobody is.
+	Lockout *Lockout `json:"lockout,omitempty"`
+
+	// How many requests may pass, of one visitor or from one network. Default:
+	// no limit.
+	Throttle *Throttle `json:"throttle,omitempty"`
+
 	// Which roles come with another one: each list names the greatest first.
 	RoleOrders []*RoleOrder `json:"role_orders,omitempty"`
 
 	// Where an encoded slash in the path is let through.
 	AmbiguousPaths *AmbiguousPaths `json:"ambiguous_paths,omitempty"`
+
+	// Log and count what the gate would refuse, and let everything pass: for
+	// trying a gate before it is live. Forged identity headers are deleted and
+	// verified identities published all the same; `cors` is silent. A warning is
+	// logged at load and every hour.
+	Observe bool `json:"observe,omitempty"`
 
 	// Names, colours and links on the pages, by host.
 	Brands []*Brand `json:"brands,omitempty"`
@@ -117,6 +131,12 @@ type Gatehouse struct {
 	// query and in the WebSocket protocol are always taken out.
 	StripToken bool `json:"strip_token,omitempty"`
 
+	// What requests must be answered, in examples. `caddy validate` tries them, and
+	// so does the server at each load, by the code that serves: one that is not met
+	// is an error. Where it rests on a file of addresses or on a matcher that looks
+	// further than the request, the server only warns, and starts.
+	Expectations []*Expectation `json:"expectations,omitempty"`
+
 	// Where the directive stands, as file:line; empty without a Caddyfile.
 	place string
 
@@ -149,12 +169,13 @@ func (g *Gatehouse) Provision(ctx caddy.Context) error {
 	return err
 }
 
-// Validate refuses to serve a gate that was not compiled.
+// Validate refuses to serve a gate that was not compiled, or that answers
+// otherwise than its expectations say.
 func (g *Gatehouse) Validate() error {
 	if g.gate == nil {
 		return errors.New("gatehouse: not provisioned")
 	}
-	return nil
+	return g.meetExpectations(neverServes(os.Args))
 }
 
 // gate is a compiled Gatehouse. Immutable.
@@ -166,8 +187,11 @@ type gate struct {
 	headers headerPlan
 	teller  *teller
 	cors    *crossOrigin // nil: no cors
+	limits  *limiter     // nil: nothing is counted
 	strip   bool
+	observe *observation // nil: refusals are refused
 
+	rehearsal *rehearsal // nil where requests are served
 	forwarded *forwardedWatch
 	tally     *tally
 }
@@ -199,13 +223,17 @@ func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 	defer func() {
 		if p := recover(); p != nil {
-			no = refused(codeInternalError, fmt.Sprintf("panic: %v", p))
-			g.log.Error("panic while deciding; the request is refused", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			let, no = g.overlook(r, admission{}, refused(codeInternalError, fmt.Sprintf("panic: %v", p)))
+			g.log.Error("panic while deciding", zap.Any("panic", p), zap.Bool("refused", no != nil), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
+	g.rehearsal.begin(g, r)
 	g.forwarded.look(r)
 	g.headers.strip(r)
-	let, no = g.judge(r, newViews(r))
+	v := newViews(r)
+	let, no = g.judge(r, v)
+	g.rehearsal.end(g, r, v, let, no)
+	let, no = g.overlook(r, let, no)
 	switch {
 	case no == nil:
 		g.prepare(r, let.identity)
@@ -233,11 +261,11 @@ func (g *gate) judge(r *http.Request, v views) (admission, *refusal) {
 		return admission{}, no
 	}
 	if hidden != nil {
-		return g.hide(r, hidden.ruleID, "hide")
+		return g.hide(r, who, hidden.ruleID, "hide")
 	}
 	let, no := g.judgeListed(r, v, who, false)
 	if no != nil && no.hiddenBy != nil {
-		return g.hide(r, no.hiddenBy.ruleID, no.cause)
+		return g.hide(r, who, no.hiddenBy.ruleID, no.cause)
 	}
 	if no == nil && len(g.rules.observed) > 0 {
 		g.watch(r, v, let)
@@ -266,7 +294,7 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 		return admission{}, no
 	}
 	byAddress = byAddress || g.rules.deniesByAddress
-	if isEarlyData(r) && (byAddress || !v.safe()) {
+	if isEarlyData(r) && (byAddress || !v.safe() || g.limits.throttles(requirements)) {
 		return admission{}, refused(codeTooEarly, "early data can be replayed, and its address is not proven")
 	}
 	if g.isPreflight(r, v) {
@@ -279,31 +307,50 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 	if no != nil {
 		return admission{}, no
 	}
-	who.identity, no = g.judgeVisitor(r, v, public)
-	if no == nil && !public {
-		no = admit(requirements, who)
+	if public {
+		return admission{identity: g.recognise(r, v), open: true}, nil
 	}
-	if no != nil {
+	if no := g.limits.spendByAddress(requirements, who); no != nil {
 		return admission{}, no
 	}
-	return admission{identity: who.identity, open: public}, nil
+	if who.identity, no = g.identify(r, v); no != nil {
+		return admission{}, g.limits.rejected(no, who)
+	}
+	if no = admit(requirements, who); no == nil {
+		no = g.limits.spendByUser(requirements, who)
+	}
+	if no != nil {
+		no.visitor = who.identity
+		return admission{}, no
+	}
+	return admission{identity: who.identity}, nil
 }
 
-// judgeVisitor is the part that needs a credential.
-func (g *gate) judgeVisitor(r *http.Request, v views, public bool) (*identity, *refusal) {
+// identify is the part that needs a credential.
+func (g *gate) identify(r *http.Request, v views) (*identity, *refusal) {
+	cred, no := g.findCredential(r, v)
+	if no != nil {
+		return nil, no
+	}
+	return g.authn.identify(r.Context(), cred)
+}
+
+// recognise is identify on a public path: whoever sends a bad credential, or
+// spends another site's cookie, is anonymous there.
+func (g *gate) recognise(r *http.Request, v views) *identity {
+	cred, no := g.findCredential(r, v)
+	if no != nil {
+		return nil
+	}
+	return g.authn.recognise(r.Context(), cred)
+}
+
+func (g *gate) findCredential(r *http.Request, v views) (credential, *refusal) {
 	cred, no := g.authn.sources.find(r)
 	if no == nil && cred.from == fromCookie && !v.safe() && !g.cors.trusts(r) {
 		no = checkOrigin(r)
 	}
-	switch {
-	case public && no == nil:
-		return g.authn.recognise(r.Context(), cred), nil
-	case public:
-		return nil, nil // whoever sent that is anonymous here
-	case no != nil:
-		return nil, no
-	}
-	return g.authn.identify(r.Context(), cred)
+	return cred, no
 }
 
 // prepare readies a request that passes for the next handler.

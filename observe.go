@@ -1,9 +1,11 @@
 package gatehouse
 
 import (
+	"context"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -25,7 +27,7 @@ func (g *gate) watch(r *http.Request, v views, let admission) {
 	who := g.visitor(r)
 	who.identity = let.identity
 	for _, q := range g.rules.observed {
-		no := wouldRefuse(q, v, who, let.open)
+		no := g.wouldRefuse(q, v, who, let.open)
 		if no == nil {
 			continue
 		}
@@ -37,7 +39,7 @@ func (g *gate) watch(r *http.Request, v views, let admission) {
 
 // wouldRefuse is the refusal of one observed rule. On a public path only its
 // addresses count, as for every other rule.
-func wouldRefuse(q *requirement, v views, who *visitor, open bool) *refusal {
+func (g *gate) wouldRefuse(q *requirement, v views, who *visitor, open bool) *refusal {
 	matched, no := either(q.ruleID, v, q.matches)
 	if no != nil || !matched {
 		return no
@@ -46,5 +48,47 @@ func wouldRefuse(q *requirement, v views, who *visitor, open bool) *refusal {
 	if _, no := admitAddress(rules, who); no != nil || open {
 		return no
 	}
-	return admit(rules, who)
+	if no := admit(rules, who); no != nil || q.throttle == nil || !allHold(q.when, who) {
+		return no
+	}
+	return g.limits.spend(q.throttle, who, q.throttle.byAddress)
+}
+
+// overlook lets pass what a gate with `observe` would refuse, with the identity
+// that was verified, if any.
+func (g *gate) overlook(r *http.Request, let admission, no *refusal) (admission, *refusal) {
+	if no == nil || g.observe == nil {
+		return let, no
+	}
+	n := g.observe.refused.Add(1)
+	g.tally.observe(no)
+	g.log.Info("would be refused", append(g.teller.fields(r, no), zap.Uint64("count", n))...)
+	return admission{identity: no.visitor, open: true}, nil
+}
+
+// observeReminder is how often the log says that a gate refuses nothing.
+const observeReminder = time.Hour
+
+const observeWarning = "this gate only observes: it lets every request pass; take out `observe` to protect what is behind it"
+
+// remindOfObserving repeats what was warned of at load, until ctx ends.
+func remindOfObserving(ctx context.Context, gates []*observedGate, log *zap.Logger) {
+	ticker := time.NewTicker(observeReminder)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			for _, gate := range gates {
+				log.Warn(observeWarning, zap.String("source", gate.source), zap.Uint64("would_be_refused", gate.refused.Load()))
+			}
+		}
+	}
+}
+
+// observedGate is a gate with `observe`, as the reminder knows it.
+type observedGate struct {
+	*observation
+	source string
 }

@@ -16,8 +16,10 @@ import (
 type AmbiguousPaths struct {
 	// Paths below which an encoded slash (`%2F`) is let through, for upstreams
 	// that need it in a single segment: RabbitMQ's virtual hosts, npm scopes,
-	// GitLab's project paths. `*` means all paths. Dot segments, backslashes and
-	// NUL stay refused everywhere, since no upstream needs them.
+	// GitLab's project paths. `*` means all paths. Rules hold for such a path
+	// whether the upstream takes `%2F` for a slash or not, and `public` opens it
+	// only if it does so both ways. Dot segments, backslashes and NUL stay refused
+	// everywhere, since no upstream needs them.
 	Allow []string `json:"allow,omitempty"`
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	propertyRuleSets = 120
+	propertyRuleSets = 90
 	propertyVisits   = 12 // to each
 )
 

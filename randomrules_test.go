@@ -1,6 +1,7 @@
 package gatehouse
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -68,6 +69,8 @@ func (w *workshop) tryGate(lines ...string) (*Gatehouse, error) {
 		}
 		w.base = g.gate
 		w.base.log, w.base.teller.log, w.base.headers.log = zap.NewNop(), zap.NewNop(), zap.NewNop()
+		started := time.Now()
+		w.base.teller.now = func() time.Time { return started } // pages tell it
 	}
 	made := *w.base
 	if made.authn.order, err = newRoleOrder(g.RoleOrders); err != nil {
@@ -138,8 +141,11 @@ func (w *workshop) send(g *Gatehouse, v visit) answer {
 		return err
 	}))
 	out.status = rec.Code
-	if err != nil {
-		out.status = err.(caddyhttp.HandlerError).StatusCode
+	var failure caddyhttp.HandlerError
+	if errors.As(err, &failure) {
+		out.status = failure.StatusCode
+	} else if err != nil {
+		w.t.Fatal(err)
 	}
 	code, _ := repl.GetString("http.gatehouse.code")
 	out.code = code

@@ -24,6 +24,8 @@ const (
 	codeAddressDenied        code = "address_denied"
 	codePathDenied           code = "path_denied"
 	codeOriginDenied         code = "origin_denied"
+	codeLockedOut            code = "locked_out"
+	codeThrottled            code = "throttled"
 	codeRequestAmbiguous     code = "request_ambiguous"
 	codeTooEarly             code = "too_early"
 	codeKeysUnavailable      code = "keys_unavailable"
@@ -70,6 +72,10 @@ func (c code) effect() effect {
 		return effect{status: 403, oauthError: "insufficient_scope", oauthText: "The access token lacks a required scope", level: zapcore.InfoLevel}
 	case codeRoleMissing, codeClaimMissing, codeAddressDenied, codePathDenied, codeOriginDenied:
 		return effect{status: 403, level: zapcore.InfoLevel}
+	case codeThrottled:
+		return effect{status: 403, level: zapcore.InfoLevel}
+	case codeLockedOut:
+		return effect{status: 403, level: zapcore.WarnLevel}
 	case codeRequestAmbiguous:
 		return effect{status: 400, level: zapcore.InfoLevel}
 	case codeTooEarly:

@@ -35,6 +35,10 @@ type Require struct {
 	// What must hold: all of these.
 	Conditions []*Condition `json:"conditions,omitempty"`
 
+	// How many of the requests that the rule speaks of, and admits, may pass. A
+	// rule may have this alone, without conditions.
+	Throttle *Throttle `json:"throttle,omitempty"`
+
 	// What the visitor is told when this rule refuses, instead of the
 	// catalogue's sentence. Plain text.
 	Message string `json:"message,omitempty"`
@@ -53,8 +57,10 @@ type requirement struct {
 	ruleID
 	selector
 	narrow     caddyhttp.MatcherSets // nil: no match block
+	narrowTold matcherTelling
 	when       []condition
 	conditions []condition
+	throttle   *throttle // nil: none
 	message    string
 	hide       bool
 	// usesAddress: some condition looks at the client's address.
@@ -91,10 +97,15 @@ func (q *Require) checkParts(issuers []string) error {
 		return fmt.Errorf("require: found name %q; expected letters, digits and _.:- only, at most 64", q.Name)
 	case slices.Contains(q.Conditions, nil) || slices.Contains(q.When, nil):
 		return errors.New("require: found null")
-	case len(q.Conditions) == 0:
-		return errors.New("require: found nothing to require; expected at least one of " + conditionKinds + ", any")
+	case len(q.Conditions) == 0 && q.Throttle == nil:
+		return errors.New("require: found nothing to require; expected at least one of " + conditionKinds + ", any, throttle")
+	case q.Throttle != nil && q.Throttle.By == byAddress && len(q.When) > 0:
+		return errThrottleWhen
 	case len(issuers) == 0 && !q.onlyAddresses():
 		return errors.New("require: found a condition that could never be judged: no issuer is configured, so nobody is ever recognised; expected `ip` alone, or an `issuer`")
+	}
+	if err := q.Throttle.checkValues(); err != nil {
+		return fmt.Errorf("require: %w", err)
 	}
 	for _, c := range q.Conditions {
 		if err := c.check(place{option: "require", usage: conditionKinds + ", any", stepUp: true, issuers: issuers}); err != nil {
@@ -126,7 +137,7 @@ func (q *Require) compile(ctx caddy.Context, files addressFiles) (*requirement, 
 }
 
 func (q *Require) compileParts(ctx caddy.Context, files addressFiles) (*requirement, error) {
-	out := &requirement{ruleID: newRuleID(q.Name, q.Source), hide: q.Hide}
+	out := &requirement{ruleID: newRuleID(q.Name, q.Source), hide: q.Hide, narrowTold: tellMatchers(q.MatchRaw)}
 	if q.Observe {
 		out.observed = new(observation)
 	}
@@ -146,6 +157,7 @@ func (q *Require) compileParts(ctx caddy.Context, files addressFiles) (*requirem
 	if out.conditions, err = compileConditions(q.Conditions, files); err != nil {
 		return nil, err
 	}
+	out.throttle = q.Throttle.compile(out.ruleID)
 	out.usesAddress = usesAddress(out.when) || usesAddress(out.conditions)
 	return out, nil
 }

@@ -114,7 +114,7 @@ func TestNewRoleOrder(t *testing.T) {
 			for i, line := range c.lines {
 				g.RoleOrders = append(g.RoleOrders, &RoleOrder{Source: "Caddyfile:" + string(rune('1'+i)), Roles: strings.Fields(line)})
 			}
-			got := ""
+			var got string
 			if err := g.checkRoleOrders(); err != nil {
 				got = err.Error()
 			} else {

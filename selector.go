@@ -32,11 +32,20 @@ type selector struct {
 	// patterns say the same as paths, of paths that are plain; nil: not all do.
 	patterns []pathPattern
 	sets     caddyhttp.MatcherSets
+	told     matcherTelling
 }
 
 func (s *Selector) empty() bool { return len(s.Paths) == 0 && len(s.MatchersRaw) == 0 }
 
 func (s *Selector) check(option string, allowStar bool) error {
+	for name, there := range map[string]bool{
+		"methods": s.Methods != nil && len(s.Methods) == 0, "paths": s.Paths != nil && len(s.Paths) == 0,
+		"matchers": s.MatchersRaw != nil && len(s.MatchersRaw) == 0,
+	} {
+		if there {
+			return fmt.Errorf("%s: found an empty list of %s, which would stand for all; expected some, or leave it out", option, name)
+		}
+	}
 	for _, m := range s.Methods {
 		if !isMethod(m) {
 			return fmt.Errorf("%s: found method %q; expected one in capitals, such as POST", option, m)
@@ -66,15 +75,15 @@ func checkMatcherSets(option string, sets caddyhttp.RawMatcherSets) error {
 	return nil
 }
 
-// checkMatcher refuses a matcher that holds nothing, and so matches nothing: a
-// deny of it would never apply.
+// checkMatcher refuses a matcher that holds nothing: it matches nothing, and a
+// deny of it would never apply, or it matches everything.
 func checkMatcher(option, name string, raw json.RawMessage) error {
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, raw); err != nil {
 		return fmt.Errorf("%s: matcher %s: %w", option, name, err)
 	}
 	switch text := compact.String(); {
-	case text == "null", text == "[]", text == "{}" && (name == "header" || name == "query"):
+	case text == "null", text == "[]", text == "{}" && matchesByEntries(name):
 		return fmt.Errorf("%s: matcher %s has nothing in it; expected something to match", option, name)
 	case name == "gatehouse", name == "expression" && strings.Contains(text, "gatehouse("):
 		return fmt.Errorf("%s: found the gatehouse matcher, which asks what this gate is about to decide; expected `when <kind> <value>...` or a kind line", option)
@@ -88,12 +97,22 @@ func checkMatcher(option, name string, raw json.RawMessage) error {
 	return nil
 }
 
+// matchesByEntries names matchers of which an empty one looks at nothing. Others
+// mean something when they are empty, such as file.
+func matchesByEntries(name string) bool {
+	switch name {
+	case "header", "header_regexp", "query", "vars", "vars_regexp", "path_regexp", "remote_ip", "client_ip":
+		return true
+	}
+	return false
+}
+
 func isMethod(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(c rune) bool { return (c < 'A' || c > 'Z') && c != '-' && c != '_' })
 }
 
 func (s *Selector) compile(ctx caddy.Context) (selector, error) {
-	var out selector
+	out := selector{told: tellMatchers(s.MatchersRaw)}
 	if len(s.Methods) > 0 {
 		out.methods = setOf(s.Methods)
 		if out.methods[http.MethodGet] {
@@ -126,7 +145,7 @@ func loadMatchers(ctx caddy.Context, owner any, field string, raw caddyhttp.RawM
 
 // matches evaluates the whole selector on one view of the request.
 func (s *selector) matches(r *http.Request) (bool, error) {
-	if s.methods != nil && !s.methods[r.Method] && (r.Method != http.MethodOptions || !s.methods[http.MethodGet]) {
+	if !s.takesMethod(r) {
 		return false, nil
 	}
 	if s.paths == nil && s.sets == nil {
@@ -139,6 +158,10 @@ func (s *selector) matches(r *http.Request) (bool, error) {
 		return false, nil
 	}
 	return s.sets.AnyMatchWithError(r)
+}
+
+func (s *selector) takesMethod(r *http.Request) bool {
+	return s.methods == nil || s.methods[r.Method] || r.Method == http.MethodOptions && s.methods[http.MethodGet]
 }
 
 func (s *selector) matchesPath(r *http.Request) bool {

@@ -12,8 +12,10 @@ func isSensitiveFile(path string) bool {
 		return false
 	}
 	for segment := range strings.SplitSeq(path, "/") {
-		// Windows drops dots and spaces at the end.
-		if name := strings.TrimRight(segment, ". "); name != "" && isSensitiveName(strings.ToLower(name)) {
+		// Windows drops dots and spaces at the end, and takes what follows a colon
+		// for a part of the file.
+		name, _, _ := strings.Cut(segment, ":")
+		if name = strings.TrimRight(name, ". "); name != "" && isSensitiveName(strings.ToLower(name)) {
 			return true
 		}
 	}
@@ -22,7 +24,7 @@ func isSensitiveFile(path string) bool {
 
 // isSensitiveName judges one segment, in lower case.
 func isSensitiveName(name string) bool {
-	if strings.HasSuffix(name, "~") || len(name) > 1 && name[0] == '#' && name[len(name)-1] == '#' {
+	if len(name) > 1 && (name[len(name)-1] == '~' || name[0] == '#' && name[len(name)-1] == '#') {
 		return true // editors' leftovers
 	}
 	return name[0] == '.' && isSensitiveDotName(name) || isSensitiveWholeName(name) ||
@@ -71,20 +73,36 @@ func isConfigurationScript(name string) bool {
 	return false
 }
 
-// hasSensitiveExtension looks at every extension of the name: dump.sql.gz holds
-// what dump.sql does.
+// hasSensitiveExtension looks at the extension below packing: dump.sql.gz holds
+// what dump.sql does. Names within are not extensions, for panels have domains in
+// their paths: www.old.example.com.
 func hasSensitiveExtension(name string) bool {
-	_, rest, found := strings.Cut(name, ".")
-	for found {
-		var extension string
-		extension, rest, found = strings.Cut(rest, ".")
-		switch extension {
+	for {
+		dot := strings.LastIndexByte(name, '.')
+		if dot < 0 {
+			return false
+		}
+		switch extension := name[dot+1:]; extension {
 		case "sql", "sqlite", "sqlite3", "mdb", "dump", "dmp",
 			"bak", "backup", "old", "orig", "save", "swp", "swo",
 			"pem", "key", "pfx", "p12", "jks", "keystore", "kdbx", "ppk",
 			"env", "tfstate":
 			return true
+		default:
+			if !isPacking(extension) {
+				return false
+			}
 		}
+		name = name[:dot]
 	}
-	return false
+}
+
+// isPacking knows what tools put behind the name of a file that they pack,
+// encrypt or number.
+func isPacking(extension string) bool {
+	switch extension {
+	case "gz", "bz2", "xz", "zst", "lz4", "br", "z", "zip", "7z", "rar", "tar", "tgz", "gpg", "asc", "enc", "txt":
+		return true
+	}
+	return strings.Trim(extension, "0123456789-_") == ""
 }

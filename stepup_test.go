@@ -41,6 +41,12 @@ func TestStepUpChallenge(t *testing.T) {
 				fresh 5m
 			}
 		}
+		require /kept/* acr bronze silver gold
+		require /kept/* acr platinum gold silver
+		require /strong/* acr bronze
+		require /strong/* fresh 1h
+		require /lost/* acr bronze
+		require /lost/* acr gold
 		require /part/* {
 			any {
 				role admin
@@ -57,6 +63,9 @@ func TestStepUpChallenge(t *testing.T) {
 		"of several rules least age and common": {"/several/x", `, max_age="90", acr_values="gold platinum"`},
 		"nothing in common: the first rule's":   {"/apart/x", `, acr_values="silver"`},
 		"of an any the way to sign in":          {"/any/x", `, acr_values="gold"`},
+		"what another rule takes too":           {"/kept/x", `, acr_values="gold silver"`},
+		"an age, and no weaker than before":     {"/strong/x", `, max_age="3600", acr_values="bronze"`},
+		"nothing in common: what is missing":    {"/lost/x", `, acr_values="gold"`},
 		"a part of a second is left out":        {"/part/x", `, max_age="1"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,6 +40,7 @@ func newViews(r *http.Request) views {
 			v.others[i] = asUpgradedGet(other)
 		}
 	}
+	v.addUndecodedPaths()
 	v.addOtherPaths()
 	v.addOtherMethods()
 	return v
@@ -77,9 +78,34 @@ func (v *views) add(r *http.Request, method, path string) {
 	v.others = append(v.others, withOwnPlaceholders(view, r))
 }
 
+// encodedSlash escapes the escape of a slash, which decoding then keeps.
+var encodedSlash = strings.NewReplacer("%2f", "%252F", "%2F", "%252F")
+
+// addUndecodedPaths adds, where an encoded slash is let through, the paths in
+// which it separates nothing: many upstreams split a path, or strip its
+// parameters, before they decode it.
+func (v *views) addUndecodedPaths() {
+	for _, r := range append([]*http.Request{v.served}, v.others...) {
+		if !hasEncodedSlash(r.URL) {
+			continue
+		}
+		for _, escaped := range []string{encodedSlash.Replace(r.URL.RawPath), withoutParameters(r.URL.RawPath)} {
+			path, err := url.PathUnescape(escaped)
+			if err != nil {
+				v.ambiguous = "path that cannot be decoded"
+				return
+			}
+			if path != r.URL.Path {
+				v.add(r, r.Method, path)
+			}
+		}
+	}
+}
+
 // addOtherPaths adds the paths that upstreams make of unusual ones: servlet
-// containers strip `;` parameters, and a URL parser that gets the bare target
-// takes what follows two slashes for a host.
+// containers strip `;` parameters, a URL parser that gets the bare target takes
+// what follows two slashes for a host, and PHP serves a script whatever follows
+// its name.
 func (v *views) addOtherPaths() {
 	n := len(v.others)
 	for i := -1; i < n; i++ {
@@ -87,18 +113,56 @@ func (v *views) addOtherPaths() {
 		if i >= 0 {
 			r = v.others[i]
 		}
-		path := r.URL.Path
-		if !strings.Contains(path, ";") && !strings.HasPrefix(path, "//") {
-			continue
-		}
-		seen := []string{path}
-		for _, other := range []string{withoutParameters(path), withoutAuthority(path), withoutAuthority(withoutParameters(path))} {
-			if !slices.Contains(seen, other) {
-				seen = append(seen, other)
+		if path := r.URL.Path; isUnusual(path) {
+			for _, other := range otherPaths(path) {
 				v.add(r, r.Method, other)
 			}
 		}
 	}
+}
+
+func isUnusual(path string) bool {
+	return strings.Contains(path, ";") || strings.HasPrefix(path, "//") || scriptEnd(path) > 0
+}
+
+// otherPaths are the paths that these make of path, one or some of them. Each
+// reader strips what it strips once: there are few, however long the path is.
+func otherPaths(path string) []string {
+	found := []string{path}
+	add := func(other string) {
+		if !slices.Contains(found, other) {
+			found = append(found, other)
+		}
+	}
+	for _, target := range []string{path, withoutParameters(path)} {
+		for _, whole := range []string{target, withoutAuthority(target)} {
+			plain := withoutParameters(whole)
+			for _, other := range []string{whole, plain, withoutPathInfo(whole), withoutPathInfo(plain)} {
+				add(other)
+			}
+		}
+	}
+	return found[1:]
+}
+
+// withoutPathInfo leaves out what follows a script's name (RFC 3875, section
+// 4.1.5).
+func withoutPathInfo(path string) string {
+	if end := scriptEnd(path); end > 0 {
+		return path[:end]
+	}
+	return path
+}
+
+// scriptEnd is where the name of a PHP script ends that is not the end of path.
+func scriptEnd(path string) int {
+	const extension = ".php"
+	for i := 0; i+len(extension) < len(path); i++ {
+		if path[i] == '.' && path[i+len(extension)] == '/' && strings.EqualFold(path[i:i+len(extension)], extension) {
+			return i + len(extension)
+		}
+	}
+	return 0
 }
 
 // withoutParameters strips `;` and what follows it from each segment (RFC 3986,
@@ -164,15 +228,30 @@ func overriddenMethods(r *http.Request) []string {
 			}
 		}
 	}
-	if strings.Contains(r.URL.RawQuery, "_") || strings.Contains(r.URL.RawQuery, "%") {
-		for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
-			if key, value, ok := cutPair(pair); ok && key == "_method" {
+	if query := r.URL.RawQuery; strings.Contains(query, "method") || strings.Contains(query, "%") {
+		for pair := range strings.FieldsFuncSeq(query, isPairSeparator) {
+			if value, ok := methodIn(pair); ok {
 				note(value)
 			}
 		}
 	}
 	return found
 }
+
+// isPairSeparator knows that older parsers split a query at semicolons too.
+func isPairSeparator(c rune) bool { return c == '&' || c == ';' }
+
+// methodIn returns the value of a pair that is named _method, or that PHP calls
+// so: it drops spaces before a name, ends it at a NUL, and turns dots and
+// spaces within it into underscores.
+func methodIn(pair string) (string, bool) {
+	name, value, _ := strings.Cut(pair, "=")
+	name, _, _ = strings.Cut(name, "%00")
+	key, value, ok := cutPair(name + "=" + value)
+	return value, ok && phpName.Replace(strings.TrimLeft(key, " ")) == "_method"
+}
+
+var phpName = strings.NewReplacer(".", "_", " ", "_")
 
 // isMethodOverride names the headers that frameworks read a method from, in
 // every spelling that an upstream may take for them.
@@ -208,6 +287,9 @@ func viewAt(r *http.Request, path string) *http.Request {
 // handlers set stays.
 func withOwnPlaceholders(view, r *http.Request) *http.Request {
 	set := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if r.Body != nil && r.Body != http.NoBody {
+		view.Body = &viewBody{of: r}
+	}
 	const started = "start_time" // of the request, which a new replacer would set anew
 	since := caddyhttp.GetVar(r.Context(), started)
 	caddyhttp.NewTestReplacer(view).Map(set.Get)
