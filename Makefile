@@ -13,7 +13,7 @@ build:
 test:
 	$(GO) test $(TESTFLAGS) ./...
 
-# A real identity provider, a real upstream and a real browser.
+# A real identity provider, a real upstream, a real browser and a real Prometheus.
 e2e:
 	cd e2e && $(GO) test $(TESTFLAGS) ./...
 

@@ -167,6 +167,7 @@ func (a *App) limits() *limitRecords {
 	if a.records == nil {
 		records := acquireLimits()
 		a.records = &records
+		a.meters.gauges.setLimits(records.store)
 	}
 	return a.records
 }

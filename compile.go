@@ -54,7 +54,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 	}
 	out.teller.cors = out.cors
 	app.meters.gauges.addMemory(out.authn.memory)
-	out.tally = app.meters.tally(&out.rules)
+	out.tally = app.meters.tally(out)
 	out.forwarded = newForwardedWatch(&out.rules, log)
 	g.warn(log)
 	return out, nil

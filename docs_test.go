@@ -126,7 +126,7 @@ func TestReadmeIsComplete(t *testing.T) {
 func allCodes() []code {
 	return []code{
 		codeCredentialsMissing, codeCredentialsMalformed, codeCredentialsAmbiguous, codeTokenInvalid, codeTokenExpired,
-		codeTokenNotYetValid, codeRoleMissing, codeClaimMissing, codeScopeMissing, codeAddressDenied, codePathDenied,
+		codeTokenNotYetValid, codeStepUpRequired, codeRoleMissing, codeClaimMissing, codeScopeMissing, codeAddressDenied, codePathDenied,
 		codeOriginDenied, codeRequestAmbiguous, codeTooEarly, codeKeysUnavailable, codeInternalError, codeHidden,
 	}
 }

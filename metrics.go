@@ -13,7 +13,7 @@ const metricPrefix = "caddy_gatehouse_"
 // Outcomes of a request, as the metric tells them.
 const (
 	outcomePassed    = "passed"    // with a valid token
-	outcomePublic    = "public"    // by a public rule
+	outcomePublic    = "public"    // without the need of one: by a public rule, or by a gate that only observes
 	outcomePreflight = "preflight" // a CORS preflight
 	outcomeRefused   = "refused"
 	outcomeHidden    = "hidden"   // answered as if there were nothing
@@ -60,9 +60,6 @@ func newMeters(registry *prometheus.Registry) (*meters, error) {
 		return nil, err
 	}
 	m.verifyOK = m.verify.WithLabelValues(verified)
-	for _, c := range unruledCodes() {
-		m.requests.WithLabelValues(outcomeRefused, string(c), "")
-	}
 	return m, nil
 }
 
@@ -109,31 +106,41 @@ type tally struct {
 // tally makes the series of a gate. They are there from the start with 0: what
 // appears with its first count hides that count from rate and increase, and a bad
 // rule is worst just after a load.
-func (m *meters) tally(rs *ruleset) *tally {
+func (m *meters) tally(g *gate) *tally {
 	t := &tally{
 		requests:  m.requests,
 		passed:    m.requests.WithLabelValues(outcomePassed, "", ""),
 		public:    m.requests.WithLabelValues(outcomePublic, "", ""),
 		preflight: m.requests.WithLabelValues(outcomePreflight, "", ""),
 	}
-	for _, rule := range rs.deny {
+	refused, hidden := outcomeRefused, outcomeHidden
+	if g.observe != nil {
+		refused, hidden = outcomeObserved, outcomeObserved
+	}
+	for _, c := range unruledCodes() {
+		t.of(refused, c, ruleID{})
+	}
+	if g.limits != nil && g.limits.gate != nil {
+		t.of(refused, codeThrottled, g.limits.gate.rule)
+	}
+	for _, rule := range g.rules.deny {
 		c := codePathDenied
 		if rule.addresses != nil {
 			c = codeAddressDenied
 		}
-		t.of(outcomeRefused, c, rule.ruleID)
+		t.of(refused, c, rule.ruleID)
 	}
-	for _, rule := range rs.hide {
-		t.of(outcomeHidden, codeHidden, rule.ruleID)
+	for _, rule := range g.rules.hide {
+		t.of(hidden, codeHidden, rule.ruleID)
 	}
-	for _, q := range rs.require {
+	for _, q := range g.rules.require {
 		if q.hide {
-			t.of(outcomeHidden, codeHidden, q.ruleID)
+			t.of(hidden, codeHidden, q.ruleID)
 			continue
 		}
-		t.each(outcomeRefused, q)
+		t.each(refused, q)
 	}
-	for _, q := range rs.observed {
+	for _, q := range g.rules.observed {
 		t.each(outcomeObserved, q)
 	}
 	return t
@@ -144,6 +151,9 @@ func (m *meters) tally(rs *ruleset) *tally {
 func (t *tally) each(outcome string, q *requirement) {
 	for i := range q.conditions {
 		t.of(outcome, q.conditions[i].told().refusal(q, new(visitor)).code, q.ruleID)
+	}
+	if q.throttle != nil {
+		t.of(outcome, codeThrottled, q.ruleID)
 	}
 }
 
@@ -174,7 +184,7 @@ func (t *tally) observe(no *refusal) { t.of(outcomeObserved, no.code, no.rule).I
 func unruledCodes() []code {
 	return []code{
 		codeCredentialsMissing, codeCredentialsMalformed, codeCredentialsAmbiguous, codeTokenInvalid, codeTokenExpired, codeTokenNotYetValid,
-		codeOriginDenied, codeRequestAmbiguous, codeTooEarly, codeKeysUnavailable, codeInternalError,
+		codeOriginDenied, codeRequestAmbiguous, codeTooEarly, codeLockedOut, codeKeysUnavailable, codeInternalError,
 	}
 }
 

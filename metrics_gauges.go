@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-gatehouse/gatehouse/internal/keyset"
+	"github.com/caddy-gatehouse/gatehouse/internal/limit"
 )
 
 // gauges are what is looked at when somebody asks for the metrics. That may be
@@ -15,6 +16,7 @@ type gauges struct {
 	mu       sync.Mutex // guards what follows
 	memories []*memory
 	keys     []*keyset.Remote
+	limits   limit.Store // nil: no gate counts
 }
 
 // addMemory makes the gauges count the tokens that a gate remembers.
@@ -33,10 +35,17 @@ func (g *gauges) addKeys(r *keyset.Remote) {
 	g.keys = append(g.keys, r)
 }
 
+// setLimits makes the gauges count who is locked out.
+func (g *gauges) setLimits(store limit.Store) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limits = store
+}
+
 // Describe implements prometheus.Collector.
 func (*gauges) Describe(to chan<- *prometheus.Desc) {
 	of := gaugeDescs()
-	for _, desc := range []*prometheus.Desc{of.entries, of.age, of.fetches, of.stale} {
+	for _, desc := range []*prometheus.Desc{of.entries, of.age, of.fetches, of.stale, of.locked} {
 		to <- desc
 	}
 }
@@ -44,7 +53,7 @@ func (*gauges) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (g *gauges) Collect(to chan<- prometheus.Metric) {
 	g.mu.Lock()
-	memories, keys := g.memories, g.keys // only ever appended to
+	memories, keys, limits := g.memories, g.keys, g.limits // the lists are only ever appended to
 	g.mu.Unlock()
 
 	of := gaugeDescs()
@@ -53,6 +62,11 @@ func (g *gauges) Collect(to chan<- prometheus.Metric) {
 		entries += m.size()
 	}
 	to <- prometheus.MustNewConstMetric(of.entries, prometheus.GaugeValue, float64(entries))
+	locked := 0
+	if limits != nil {
+		locked = limits.Banned(time.Now())
+	}
+	to <- prometheus.MustNewConstMetric(of.locked, prometheus.GaugeValue, float64(locked))
 	for issuer, k := range byIssuer(keys) {
 		if k.fetched {
 			to <- prometheus.MustNewConstMetric(of.age, prometheus.GaugeValue, k.age.Seconds(), issuer)
@@ -94,7 +108,7 @@ func byIssuer(sets []*keyset.Remote) map[string]issuerState {
 	return out
 }
 
-type gaugeDesc struct{ entries, age, fetches, stale *prometheus.Desc }
+type gaugeDesc struct{ entries, age, fetches, stale, locked *prometheus.Desc }
 
 func gaugeDescs() gaugeDesc {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
@@ -105,6 +119,7 @@ func gaugeDescs() gaugeDesc {
 		age:     desc("keys_age_seconds", "Time since the issuer's keys were last fetched.", "issuer"),
 		fetches: desc("keys_fetches_total", "Attempts to fetch the issuer's keys.", "issuer", "result"),
 		stale:   desc("keys_stale", "1 while the issuer's keys cannot be used: never fetched, or older than max_stale.", "issuer"),
+		locked:  desc("lockouts_active", "Networks that are locked out now."),
 	}
 }
 

@@ -2,7 +2,6 @@ package gatehouse
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -174,6 +173,56 @@ func TestClientsMakeNoSeries(t *testing.T) {
 	}
 }
 
+// Who is locked out or throttled is counted, and the lock-out seen as long as it
+// lasts; a gate that only observes counts what it would have done.
+func TestMetricsOfLimits(t *testing.T) {
+	const limits = `
+		lockout {
+			failures 1
+		}
+		throttle 2 1h
+		require /few/* {
+			name few
+			throttle 1 1h
+		}`
+	forged := newSigner(t, testIssuer)
+	for name, c := range map[string]struct{ options, outcome string }{
+		"a gate":                    {limits, outcomeRefused},
+		"a gate that only observes": {limits + "\nobserve", outcomeObserved},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, c.options)
+			before := s.series()
+			gate := s.gate.gate.limits.gate.rule.name
+			from := "198.51.100.1:1"
+			if c.outcome == outcomeObserved {
+				from = "198.51.100.2:1" // records outlive a site
+			}
+			for i := range 3 {
+				s.do(ask{target: "/", token: forged.token(t, claims{"n": i}), from: from})
+			}
+			user := s.token(t, claims{"sub": name})
+			for range 3 {
+				s.do(ask{target: "/", token: user, from: from})
+			}
+			s.do(ask{target: "/few/x", token: s.token(t, claims{"sub": name + " 2"}), from: from})
+			s.do(ask{target: "/few/x", token: s.token(t, claims{"sub": name + " 2"}), from: from})
+			got := s.series()
+			for series, want := range map[string]float64{
+				requests(c.outcome, codeTokenInvalid, ""): 1,
+				requests(c.outcome, codeLockedOut, ""):    2,
+				requests(c.outcome, codeThrottled, gate):  1,
+				requests(c.outcome, codeThrottled, "few"): 1,
+				"lockouts_active{}":                       1,
+			} {
+				if was, there := before[series]; !there || got[series]-was != want {
+					t.Errorf("%s: there from the start: %t; then %v more, want %v", series, there, got[series]-was, want)
+				}
+			}
+		})
+	}
+}
+
 // What the cache and the signature checks tell.
 func TestMetricsOfTheCache(t *testing.T) {
 	s := newSite(t, "")
@@ -312,7 +361,7 @@ func TestMetricsHandlerServesThem(t *testing.T) {
 	for range 3 {
 		s.expect(refusedWith(401, codeCredentialsMissing), ask{target: urlOf("panel", "/")})
 		s.eventually(pass(), refusedWith(503, codeKeysUnavailable), ask{target: urlOf("panel", "/"), token: f.token(t, nil)})
-		page := s.scrape()
+		page := s.do(ask{target: urlOf("metrics", "/")}).Body.String()
 		for _, line := range []string{
 			`caddy_gatehouse_requests_total{code="credentials_missing",outcome="refused",rule=""} 1`,
 			`caddy_gatehouse_requests_total{code="",outcome="passed",rule=""} 1`,
@@ -329,26 +378,6 @@ func TestMetricsHandlerServesThem(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// scrape reads the metrics as Prometheus does.
-func (c *running) scrape() string {
-	c.t.Helper()
-	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", c.port), http.NoBody)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	r.Host = "metrics.test"
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	page, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	if err != nil || resp.StatusCode != http.StatusOK {
-		c.t.Fatalf("status %d, %v: %s", resp.StatusCode, err, page)
-	}
-	return string(page)
 }
 
 // Metrics may be asked for while gates are compiled, and must not race with that.

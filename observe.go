@@ -61,6 +61,7 @@ func (g *gate) overlook(r *http.Request, let admission, no *refusal) (admission,
 		return let, no
 	}
 	n := g.observe.refused.Add(1)
+	g.tally.observe(no)
 	g.log.Info("would be refused", append(g.teller.fields(r, no), zap.Uint64("count", n))...)
 	return admission{identity: no.visitor, open: true}, nil
 }

@@ -40,17 +40,23 @@ type gate struct {
 // fetched keys are kept in dir.
 func startGate(t *testing.T, issuer, dir string) *gate {
 	t.Helper()
+	return startGateFrom(t, "Caddyfile", issuer, dir)
+}
+
+// startGateFrom takes a Caddyfile from testdata, and more words to fill in.
+func startGateFrom(t *testing.T, name, issuer, dir string, more ...string) *gate {
+	t.Helper()
 	g := &gate{upstream: startUpstream(t), logFile: filepath.Join(t.TempDir(), "caddy.log")}
 	securePort, plainPort := freePort(t), freePort(t)
 	g.secure, g.plain = fmt.Sprintf("https://localhost:%d", securePort), fmt.Sprintf("http://localhost:%d", plainPort)
 
-	text, err := os.ReadFile(filepath.Join("testdata", "Caddyfile"))
+	text, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	filled := strings.NewReplacer(
+	filled := strings.NewReplacer(append([]string{
 		"STORAGE", dir, "LOG", g.logFile, "SECURE", g.secure, "PLAIN", g.plain, "ISSUER", issuer, "UPSTREAM", g.upstream.address,
-	).Replace(string(text))
+	}, more...)...).Replace(string(text))
 	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(filled), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatalf("adapting the Caddyfile: %v", err)
