@@ -181,21 +181,40 @@ func (v view) mustBeLegible(t *testing.T, l look) {
 	}
 }
 
+// focus is what has the focus, and how that shows.
+type focus struct {
+	All, At         int
+	Style           string
+	Width           float64
+	Outline, Ground string
+	Seen            bool
+	Box             string
+}
+
+const readFocus = `(() => {
+	const all = [...document.querySelectorAll("a,button,input,select,textarea,summary,[tabindex]")], now = document.activeElement;
+	const s = getComputedStyle(now), box = now.getBoundingClientRect();
+	let ground = now.parentElement;
+	while (ground.parentElement && getComputedStyle(ground).backgroundColor == "rgba(0, 0, 0, 0)") ground = ground.parentElement;
+	return {All: all.length, At: all.indexOf(now), Style: s.outlineStyle, Width: parseFloat(s.outlineWidth), Outline: s.outlineColor,
+		Ground: getComputedStyle(ground).backgroundColor, Seen: box.top > -1 && box.bottom < innerHeight + 1 && box.left > -1 && box.right < innerWidth + 1, Box: JSON.stringify([box, innerHeight])};
+})()`
+
 // mustTabInOrder walks through the page with the Tab key.
 func (b *tab) mustTabInOrder(t *testing.T, links int) {
 	t.Helper()
-	const active = `(() => {
-		const all = [...document.querySelectorAll("a[href],button,input,select,textarea,summary,[tabindex]")], now = document.activeElement;
-		return [all.length, all.indexOf(now), getComputedStyle(now).outlineStyle != "none" ? 1 : 0];
-	})()`
 	for i := range links {
 		run(t, b, chromedp.KeyEvent(kb.Tab))
-		found := run(t, b, chromedp.Evaluate[[]int](active))
-		if found[0] != links || found[1] != i {
-			t.Fatalf("Tab %d went to element %d of %d", i+1, found[1]+1, found[0])
+		f := run(t, b, chromedp.Evaluate[focus](readFocus))
+		if f.All != links || f.At != i {
+			t.Fatalf("Tab %d went to element %d of %d", i+1, f.At+1, f.All)
 		}
-		if found[2] != 1 {
-			t.Errorf("element %d does not show that it has the focus", i+1)
+		if f.Style == "none" || f.Width < 2 || !f.Seen {
+			t.Errorf("element %d does not show that it has the focus: %+v", i+1, f)
+		}
+		// WCAG 2.2, 1.4.11.
+		if c := contrast(t, f.Outline, f.Ground); c < 3 {
+			t.Errorf("the focus of element %d has a contrast of %.2f", i+1, c)
 		}
 	}
 	run(t, b, chromedp.Evaluate[chromedp.Void](`document.activeElement.blur()`))

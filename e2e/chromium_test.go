@@ -19,25 +19,46 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
+// chromium is the one browser of all tests, which takes a second to start. Each
+// tab has a profile of its own.
+var chromium sharedBrowser
+
+type sharedBrowser struct {
+	once  sync.Once
+	ctx   context.Context
+	close []func()
+	err   error
+}
+
 // startChromium gives a browser without a profile that reaches nothing but
 // localhost.
 func startChromium(t *testing.T) context.Context {
 	t.Helper()
-	var path string
+	path := findChromium(t)
+	chromium.once.Do(func() { chromium.start(path) })
+	if chromium.err != nil {
+		t.Fatalf("starting %s: %v", path, chromium.err)
+	}
+	return chromium.ctx
+}
+
+func findChromium(t *testing.T) string {
+	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
+			return found
 		}
 	}
-	if path == "" {
-		const lack = "NO BROWSER: found none of chromium, chromium-browser, google-chrome on the PATH, so nothing has looked at the pages"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(lack)
-		}
-		t.Skip(lack) // only outside of CI, where a machine may have no browser
+	const lack = "NO BROWSER: found none of chromium, chromium-browser, google-chrome on the PATH, so nothing has looked at the pages"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(lack)
 	}
-	// Not the test's own context: that ends before the browser is told to stop.
+	t.Skip(lack) // only outside of CI, where a machine may have no browser
+	return ""
+}
+
+// start has no test's context: the first test's ends before the last test.
+func (s *sharedBrowser) start(path string) {
 	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(path),
 		chromedp.Flag("headless", true),
@@ -55,18 +76,20 @@ func startChromium(t *testing.T) context.Context {
 		chromedp.WSURLReadTimeout(60*time.Second),
 	)
 	browser, stopBrowser := chromedp.NewContext(allocator)
-	t.Cleanup(func() {
-		// Cancel waits for the process to end, and removes its profile.
-		if err := chromedp.Cancel(browser); err != nil {
-			t.Errorf("stopping the browser: %v", err)
-		}
-		stopBrowser()
-		stopAllocator()
-	})
-	if err := chromedp.Do(browser); err != nil {
-		t.Fatalf("starting %s: %v", path, err)
+	s.ctx, s.close = browser, []func(){stopBrowser, stopAllocator}
+	s.err = chromedp.Do(browser)
+}
+
+// stop waits for the process to end, and removes its profile.
+func (s *sharedBrowser) stop() error {
+	if s.ctx == nil {
+		return nil
 	}
-	return browser
+	err := chromedp.Cancel(s.ctx)
+	for _, stop := range s.close {
+		stop()
+	}
+	return err
 }
 
 // tab is one page, and everything that the browser asked for and complained of
@@ -81,12 +104,12 @@ type tab struct {
 
 func openTab(t *testing.T, browser context.Context, l look) *tab {
 	t.Helper()
-	ctx, closeTab := chromedp.NewContext(browser)
+	ctx, closeTab := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	t.Cleanup(closeTab)
 	if err := chromedp.Do(ctx); err != nil { // the tab lives as long as this context
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(cancel)
 	b := &tab{ctx: ctx}
 	if err := chromedp.Listen(ctx, b.note); err != nil {
@@ -95,14 +118,27 @@ func openTab(t *testing.T, browser context.Context, l look) *tab {
 	call(t, b, network.Enable, network.EnableParams{})
 	call(t, b, runtime.Enable, cdp.Empty{})
 	call(t, b, log.Enable, cdp.Empty{})
-	call(t, b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
-		Width: l.width, Height: l.height, DeviceScaleFactor: 1, Mobile: l.mobile,
-	})
-	call(t, b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: l.scheme}},
-	})
+	b.show(t, l)
 	call(t, b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
 	return b
+}
+
+// show makes the tab look as a visitor's.
+func (b *tab) show(t *testing.T, l look) {
+	t.Helper()
+	forced := "none"
+	if l.forced {
+		forced = "active"
+	}
+	call(t, b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: l.width, Height: l.height, DeviceScaleFactor: max(l.zoom, 1), Mobile: l.mobile,
+	})
+	call(t, b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Media: l.media,
+		Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: l.scheme}, {Name: "forced-colors", Value: forced},
+		},
+	})
 }
 
 func (b *tab) note(event any) {
@@ -134,11 +170,13 @@ func run[T any](t *testing.T, b *tab, action chromedp.Action[T]) T {
 }
 
 // call sends one command of the DevTools protocol.
-func call[P, R any](t *testing.T, b *tab, command cdp.Command[P, R], params P) {
+func call[P, R any](t *testing.T, b *tab, command cdp.Command[P, R], params P) R {
 	t.Helper()
-	if _, err := chromedp.Call(b.ctx, command, params); err != nil {
+	out, err := chromedp.Call(b.ctx, command, params)
+	if err != nil {
 		t.Fatalf("%s: %v", command.Method, err)
 	}
+	return out
 }
 
 // open navigates as from the address bar and gives the document's response.
@@ -148,9 +186,14 @@ func (b *tab) open(t *testing.T, url string) *network.Response {
 	if resp == nil {
 		t.Fatalf("%s: no response", url)
 	}
-	// What a page starts late would be missed.
-	run(t, b, chromedp.Sleep(300*time.Millisecond))
+	b.settle(t)
 	return resp
+}
+
+// settle waits for what a page starts late.
+func (b *tab) settle(t *testing.T) {
+	t.Helper()
+	run(t, b, chromedp.Sleep(300*time.Millisecond))
 }
 
 func (b *tab) seen() (requests, complaints []string) {
@@ -165,6 +208,9 @@ type look struct {
 	width, height int64
 	mobile        bool
 	scheme        string
+	forced        bool    // colours are the visitor's
+	zoom          float64 // device pixels for each of CSS; 0 is 1
+	media         string  // print, or the screen
 }
 
 func looks() []look {

@@ -36,33 +36,41 @@ type gate struct {
 	config        []byte
 }
 
-// startGate loads a configuration as an operator writes it. Certificates and
-// fetched keys are kept in dir.
+// startGate loads testdata/Caddyfile. Certificates and fetched keys are kept in
+// dir.
 func startGate(t *testing.T, issuer, dir string) *gate {
 	t.Helper()
 	return startGateFrom(t, "Caddyfile", issuer, dir)
 }
 
-// startGateFrom takes a Caddyfile from testdata, and more words to fill in.
-func startGateFrom(t *testing.T, name, issuer, dir string, more ...string) *gate {
+// startGateFrom takes another file of testdata, and more words to fill in.
+func startGateFrom(t *testing.T, file, issuer, dir string, more ...string) *gate {
 	t.Helper()
-	g := &gate{upstream: startUpstream(t), logFile: filepath.Join(t.TempDir(), "caddy.log")}
-	securePort, plainPort := freePort(t), freePort(t)
-	g.secure, g.plain = fmt.Sprintf("https://localhost:%d", securePort), fmt.Sprintf("http://localhost:%d", plainPort)
+	g := &gate{
+		secure: fmt.Sprintf("https://localhost:%d", freePort(t)),
+		plain:  fmt.Sprintf("http://localhost:%d", freePort(t)),
+	}
+	g.start(t, file, append([]string{"STORAGE", dir, "SECURE", g.secure, "PLAIN", g.plain, "ISSUER", issuer}, more...)...)
+	g.trust(t, dir)
+	return g
+}
 
-	text, err := os.ReadFile(filepath.Join("testdata", name))
+// start loads a configuration as an operator writes it, with words in capitals
+// filled in.
+func (g *gate) start(t *testing.T, file string, words ...string) {
+	t.Helper()
+	g.upstream, g.logFile = startUpstream(t), filepath.Join(t.TempDir(), "caddy.log")
+	text, err := os.ReadFile(filepath.Join("testdata", file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	filled := strings.NewReplacer(append([]string{
-		"STORAGE", dir, "LOG", g.logFile, "SECURE", g.secure, "PLAIN", g.plain, "ISSUER", issuer, "UPSTREAM", g.upstream.address,
-	}, more...)...).Replace(string(text))
+	filled := strings.NewReplacer(append(words, "LOG", g.logFile, "UPSTREAM", g.upstream.address)...).Replace(string(text))
 	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(filled), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatalf("adapting the Caddyfile: %v", err)
 	}
 	for _, w := range warnings {
-		t.Errorf("Caddyfile:%d: %s", w.Line, w.Message)
+		t.Errorf("%s:%d: %s", file, w.Line, w.Message)
 	}
 	g.config = config
 	g.load(t)
@@ -72,8 +80,6 @@ func startGateFrom(t *testing.T, name, issuer, dir string, more ...string) *gate
 		}
 		g.showLog(t)
 	})
-	g.trust(t, dir)
-	return g
 }
 
 // load makes Caddy take the configuration, anew if it has it already.

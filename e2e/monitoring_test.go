@@ -27,7 +27,7 @@ func TestMonitoring(t *testing.T) {
 	mix := traffic{p.signIn(t, panelClient, adminName).access, p.signIn(t, panelClient, memberName).access, away}
 	c := g.api(t)
 	c.send(t, http.MethodGet, "/locking/x", bearer("forged")) // one failure is let pass
-	for range 3 { // the first scrape must not be the last
+	for range 3 {                                             // the first scrape must not be the last
 		mix.send(t, c)
 		time.Sleep(time.Second)
 	}

@@ -33,8 +33,9 @@ func TestTokensOfARealProvider(t *testing.T) {
 		})
 	}
 	t.Run("the ID token", func(t *testing.T) { judgesIDTokens(t, g.api(t), admin, stranger) })
-	t.Run("keys are fetched once, and once more for all forged tokens", func(t *testing.T) {
-		// A signature that does not match may mean that the key has changed under its kid.
+	t.Run("keys are fetched once, and once more for forged signatures", func(t *testing.T) {
+		// A signature that does not hold may be a new key's under an old kid. All
+		// of them together are looked into once in thirty seconds.
 		if n := p.keyFetch.Load(); n != 2 {
 			t.Errorf("the keys were fetched %d times, want 2", n)
 		}

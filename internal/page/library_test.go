@@ -146,7 +146,7 @@ func TestStepUpFillsInTheLoginURL(t *testing.T) {
 
 func TestReadmeNamesWhatTemplatesSee(t *testing.T) {
 	readme := readFile(t, "../../README.md")
-	for _, v := range []any{view{}, way{}, footLink{}, shades{}} {
+	for _, v := range []any{view{}, part{}, way{}, footLink{}, shades{}} {
 		for field := range reflect.TypeOf(v).Fields() {
 			if field.IsExported() && !strings.Contains(readme, "`."+field.Name+"`") {
 				t.Errorf("the README does not name .%s", field.Name)

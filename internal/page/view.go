@@ -33,19 +33,6 @@ type view struct {
 	locale *locale
 }
 
-// text is what changes from request to request. It is absent as nil, and no
-// string: a template may print it and ask whether it is there, but not compare
-// it, so that one rendered page serves all requests.
-type text struct{ s string }
-
-// String is the text, "" of what is absent.
-func (t *text) String() string {
-	if t == nil {
-		return ""
-	}
-	return t.s
-}
-
 // way is one way on.
 type way struct {
 	URL         *text
@@ -71,7 +58,7 @@ func newView(b *brand, l *locale, r *Refusal, s shape, values values) *view {
 		if u.empty() {
 			return nil
 		}
-		return &text{u.fillWith(l.tag, values)}
+		return &text{s: u.fillWith(l.tag, values)}
 	}
 	v.Login = fill(b.login[loginVariant(s.maxAge, s.acr)])
 	v.Logout, v.Home, v.Support, v.RequestAccess = fill(b.logout), fill(b.home), fill(b.support), fill(b.access)
@@ -79,16 +66,16 @@ func newView(b *brand, l *locale, r *Refusal, s shape, values values) *view {
 		v.Links = append(v.Links, footLink{fill(link.url), link.label})
 	}
 	if s.link {
-		v.Retry = &text{"/" + values.get(slotRetry)}
+		v.Retry = &text{s: "/" + values.get(slotRetry)}
 	}
 	if s.requestID {
-		v.RequestID = &text{values.get(slotRequestID)}
+		v.RequestID = &text{s: values.get(slotRequestID)}
 	}
 	if s.address {
-		v.Address = &text{values.get(slotAddress)}
+		v.Address = &text{s: values.get(slotAddress)}
 	}
 	if s.time {
-		v.Time, v.ISOTime = &text{values.get(slotTime)}, &text{values.get(slotISOTime)}
+		v.Time, v.ISOTime = &text{s: values.get(slotTime)}, &text{s: values.get(slotISOTime)}
 	}
 	v.tell(w, r, s, values)
 	return v
@@ -98,14 +85,14 @@ func newView(b *brand, l *locale, r *Refusal, s shape, values values) *view {
 func (v *view) tell(w words, r *Refusal, s shape, values values) {
 	switch s.detail {
 	case named:
-		v.Detail = &text{w.named.fillWith(values)}
+		v.Detail = w.named.tell(values)
 	case ownWords:
-		v.Detail = &text{values.get(slotMessage)}
+		v.Detail = &text{s: values.get(slotMessage)}
 	default:
-		v.Detail = &text{w.detail}
+		v.Detail = &text{s: w.detail}
 	}
 	if key := s.retry.key(); key != "" {
-		v.RetryText = &text{v.locale.texts[key].fillWith(values)}
+		v.RetryText = v.locale.texts[key].tell(values)
 	}
 	reason := reasonOf(r)
 	for _, key := range reason.ways() {
@@ -114,7 +101,7 @@ func (v *view) tell(w words, r *Refusal, s shape, values values) {
 			v.Ways = append(v.Ways, way{url, label, hint})
 		}
 	}
-	say := func(key string) *text { return &text{v.locale.plain(key)} }
+	say := func(key string) *text { return &text{s: v.locale.plain(key)} }
 	switch {
 	case reason == fromHere:
 		v.Next = say("address_next")
