@@ -9,13 +9,15 @@ import (
 	"testing"
 )
 
-// siteWithErrors has a gate and error routes.
-func siteWithErrors(t *testing.T, options, routes, errorRoutes string) *site {
+// siteWithErrors has a gate, what comes after and perhaps before it, and error
+// routes.
+func siteWithErrors(t *testing.T, options, routes, errorRoutes string, before ...string) *site {
 	t.Helper()
 	signer := newSigner(t, testIssuer)
 	return newSiteFrom(t, signer, `
 :80 {
 	route {
+		`+strings.Join(before, "\n")+`
 		gatehouse {
 			issuer `+testIssuer+` {
 				keys `+signer.keyFile+`
