@@ -93,7 +93,7 @@ func notFound(w http.ResponseWriter, r *http.Request, standIn string) error {
 	if orig, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && orig.URL != nil {
 		orig.URL.Path, orig.URL.RawPath = r.URL.Path, ""
 	}
-	w.Header().Set("Cache-Control", "no-store")
+	keepFromCaches(w.Header())
 	return caddyhttp.Error(http.StatusNotFound, nil)
 }
 
@@ -185,25 +185,39 @@ func (t *teller) setHeaders(h *headerBlock, r *http.Request, no *refusal, e effe
 
 // setCommon sets what every refusal carries, and removes what earlier handlers
 // meant for a response of their own: what describes its bytes, what would lead
-// away from ours, and what some caches obey before Cache-Control (RFC 9213).
+// away from ours, and what is for caches.
 func (t *teller) setCommon(h *headerBlock) {
 	for _, name := range [...]string{
 		"Accept-Ranges", "Age", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Md5", "Content-Range",
-		"Content-Security-Policy-Report-Only", "Digest", "Edge-Control", "Etag", "Expires", "Last-Modified", "Link", "Location", "Pragma", "Refresh", "Repr-Digest", "Retry-After",
-		"Surrogate-Control", "Www-Authenticate", "X-Accel-Expires",
+		"Content-Security-Policy-Report-Only", "Digest", "Etag", "Last-Modified", "Link", "Location", "Refresh", "Repr-Digest", "Retry-After", "Www-Authenticate",
 	} {
 		delete(h.header, name)
 	}
-	for name := range h.header {
-		if strings.HasSuffix(name, "-Cache-Control") {
-			delete(h.header, name)
-		}
-	}
+	dropCaching(h.header)
 	h.set("Cache-Control", "no-store")
 	h.set("Vary", varyOn)
 	h.set("X-Content-Type-Options", "nosniff")
 	h.set("Referrer-Policy", "same-origin")
 	h.set("X-Robots-Tag", "noindex, nofollow")
+}
+
+// dropCaching removes what some caches obey before Cache-Control: CDNs the
+// fields that are named for them (RFC 9213), nginx its own.
+func dropCaching(h http.Header) {
+	for _, name := range [...]string{"Edge-Control", "Expires", "Pragma", "Surrogate-Control", "X-Accel-Expires"} {
+		delete(h, name)
+	}
+	for name := range h {
+		if strings.HasSuffix(name, "-Cache-Control") {
+			delete(h, name)
+		}
+	}
+}
+
+// keepFromCaches is for a 404 that the site's error routes answer.
+func keepFromCaches(h http.Header) {
+	dropCaching(h)
+	h.Set("Cache-Control", "no-store")
 }
 
 // headerBlock sets header fields from one piece of memory: http.Header.Set

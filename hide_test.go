@@ -9,13 +9,15 @@ import (
 	"testing"
 )
 
-// siteWithErrors has a gate and error routes.
-func siteWithErrors(t *testing.T, options, routes, errorRoutes string) *site {
+// siteWithErrors has a gate, what comes after and perhaps before it, and error
+// routes.
+func siteWithErrors(t *testing.T, options, routes, errorRoutes string, before ...string) *site {
 	t.Helper()
 	signer := newSigner(t, testIssuer)
 	return newSiteFrom(t, signer, `
 :80 {
 	route {
+		`+strings.Join(before, "\n")+`
 		gatehouse {
 			issuer `+testIssuer+` {
 				keys `+signer.keyFile+`
@@ -31,8 +33,8 @@ func siteWithErrors(t *testing.T, options, routes, errorRoutes string) *site {
 }`)
 }
 
-// onTheWire is an answer to the byte, without what is new each time and without the
-// path, which both sides of a comparison differ in.
+// onTheWire is an answer to the byte, without what is new each time and without
+// the path, if both sides of a comparison differ in it.
 func onTheWire(w *httptest.ResponseRecorder, path string) string {
 	var b strings.Builder
 	b.WriteString(http.StatusText(w.Code) + "\n")
@@ -40,6 +42,9 @@ func onTheWire(w *httptest.ResponseRecorder, path string) string {
 	b.WriteString(w.Body.String())
 	text := uuidPattern.ReplaceAllString(b.String(), "ID")
 	text = regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d`).ReplaceAllString(text, "TIME")
+	if path == "" {
+		return text
+	}
 	return strings.NewReplacer(path, "PATH", strings.ReplaceAll(path, "/", "%2F"), "PATH").Replace(text)
 }
 

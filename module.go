@@ -212,7 +212,7 @@ func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	err := next.ServeHTTP(w, r)
 	if g.gate.rules.hides && isNotFound(err) {
 		// What is hidden and what is missing must look alike.
-		w.Header().Set("Cache-Control", "no-store")
+		keepFromCaches(w.Header())
 	}
 	return err
 }
