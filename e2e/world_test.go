@@ -31,6 +31,16 @@ func (b *tab) newWorldIn(t *testing.T, frame cdp.FrameID) *world {
 	return &world{tab: b, id: made.ExecutionContextID}
 }
 
+// childFrame is the one frame of the page.
+func (b *tab) childFrame(t *testing.T) cdp.FrameID {
+	t.Helper()
+	children := call(t, b, page.GetFrameTree, cdp.Empty{}).FrameTree.ChildFrames
+	if len(children) != 1 {
+		t.Fatalf("the page has %d frames", len(children))
+	}
+	return children[0].Frame.ID
+}
+
 func evalIn[T any](t *testing.T, w *world, script string) T {
 	t.Helper()
 	in := func(p *runtime.EvaluateParams) { p.ContextID = w.id }
