@@ -171,7 +171,7 @@ func TestRefusalsAreNotCached(t *testing.T) {
 			"as it is":                    {"", "gatehouse_page"},
 			"behind a lifetime":           {lifetime, "gatehouse_page"},
 			"with error routes":           {"", "respond {err.status_code}"},
-			"a lifetime and error routes": {lifetime, "@others not path /pass/*\nrespond @others {err.status_code}\ngatehouse_page"},
+			"a lifetime and error routes": {lifetime, "gatehouse_page /pass/*\nrespond {err.status_code}"},
 		} {
 			site := siteWithErrors(t, options+onRefusal, `
 				@refused header X-Refused *
