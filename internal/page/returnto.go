@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 const (
@@ -60,22 +62,50 @@ func safeDecoded(s string, isPath bool) bool {
 		}
 	}
 	var buf [512]byte
-	b := append(buf[:0], s...)
-	for round := range maxDecodings + 1 {
-		if !safeText(b) || isPath && !safePath(b) {
-			return false
-		}
-		n, malformed := unescape(b)
-		if round == 0 && malformed {
-			return false
-		}
-		if n == len(b) {
-			return true
-		}
-		b = b[:n]
-	}
-	return false
+	return safeFrom(append(buf[:0], s...), isPath, maxDecodings)
 }
+
+// safeFrom decodes b in place. Paths are looked at folded too.
+func safeFrom(b []byte, isPath bool, left int) bool {
+	if !safeText(b) || isPath && !safePath(b) {
+		return false
+	}
+	if isPath {
+		if folded := fold(b); !bytes.Equal(folded, b) && !safeFrom(folded, isPath, left) {
+			return false
+		}
+	}
+	n, malformed := unescape(b)
+	switch {
+	case malformed && left == maxDecodings:
+		return false
+	case n == len(b):
+		return true
+	case left == 0:
+		return false
+	}
+	return safeFrom(b[:n], isPath, left-1)
+}
+
+// fold makes dots, slashes and percent signs of what some readers take for them:
+// fullwidth forms (Unicode NFKC), and what looks like a slash.
+func fold(b []byte) []byte {
+	if !bytes.ContainsFunc(b, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return b
+	}
+	folded := norm.NFKC.Bytes(b)
+	if !bytes.ContainsFunc(folded, isSlashLike) {
+		return folded
+	}
+	return bytes.Map(func(r rune) rune {
+		if isSlashLike(r) {
+			return '/'
+		}
+		return r
+	}, folded)
+}
+
+func isSlashLike(r rune) bool { return r == '\u2044' || r == '\u2215' || r == '\u29f8' || r == '\u2571' }
 
 // safeText refuses backslashes, which browsers read as slashes, control
 // characters, line and paragraph separators, and bytes that only an overlong
@@ -96,27 +126,53 @@ func safeText(b []byte) bool {
 	return true
 }
 
-// safePath refuses what names another host (two slashes at the start, or a
-// character that looks like a slash there), and what becomes that once dot
-// segments or ";" parameters are taken out.
+// safePath refuses what names another host, which is two slashes at the start,
+// and what becomes that once dot segments, ";" parameters or characters that
+// nobody sees are taken out.
 func safePath(b []byte) bool {
-	if len(b) == 0 || b[0] != '/' {
+	if len(b) == 0 || b[0] != '/' || len(b) > 1 && (b[1] == '/' || b[1] == ';') {
 		return false
 	}
-	if r, _ := utf8.DecodeRune(b[1:]); strings.ContainsRune("/;\\\u2044\u2215\u29f8\u2571\ufe68\uff0f\uff3c", r) {
-		return false
-	}
-	for rest := b[1:]; ; {
+	first := true
+	for rest := b[1:]; ; first = false {
 		segment, tail, more := bytes.Cut(rest, []byte("/"))
-		name, _, _ := bytes.Cut(segment, []byte(";"))
-		if string(name) == "." || string(name) == ".." {
+		switch string(bareName(segment)) {
+		case ".", "..":
 			return false
+		case "":
+			if first && more {
+				return false
+			}
 		}
 		if !more {
 			return true
 		}
 		rest = tail
 	}
+}
+
+// bareName is what is left of a segment for readers that drop its parameters
+// and what they take for noise.
+func bareName(segment []byte) []byte {
+	name, _, _ := bytes.Cut(segment, []byte(";"))
+	if bytes.IndexFunc(name, isNoise) < 0 {
+		return name
+	}
+	return bytes.Map(func(r rune) rune {
+		if isNoise(r) {
+			return -1
+		}
+		return r
+	}, name)
+}
+
+// isNoise knows white space, with the plus sign that forms have for it, what is
+// not displayed, and bytes that are not UTF-8.
+func isNoise(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r <= ' ' || r == '+' || r == 0x7f
+	}
+	return r == utf8.RuneError || unicode.In(r, unicode.White_Space, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 // unescape decodes percent-escapes in place and returns the new length. It
