@@ -105,7 +105,9 @@ func fold(b []byte) []byte {
 	}, folded)
 }
 
-func isSlashLike(r rune) bool { return r == '\u2044' || r == '\u2215' || r == '\u29f8' || r == '\u2571' }
+func isSlashLike(r rune) bool {
+	return r == '\u2044' || r == '\u2215' || r == '\u29f8' || r == '\u2571'
+}
 
 // safeText refuses backslashes, which browsers read as slashes, control
 // characters, line and paragraph separators, and bytes that only an overlong
