@@ -294,7 +294,7 @@ var (
 	uuidPattern = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 	// what hide.go makes up in place of a hidden path
 	madeUpPattern = regexp.MustCompile(`[qxzjkvw]{24,}`)
-	timePattern   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+	timePattern   = regexp.MustCompile(`\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ| \d\d:\d\d:\d\d UTC)`)
 )
 
 func writeFile(t testing.TB, name, text string) {
