@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -289,5 +291,24 @@ func TestExampleIsFormatted(t *testing.T) {
 	text := readDoc(t, "Caddyfile.example")
 	if formatted := string(caddyfile.Format([]byte(text))); formatted != text {
 		t.Errorf("caddy fmt makes of it\n%s", formatted)
+	}
+}
+
+// The README names every language there is, and no other.
+func TestReadmeNamesEveryLanguage(t *testing.T) {
+	files, err := filepath.Glob("templates/locales/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no catalogues", err)
+	}
+	_, list, _ := strings.Cut(readDoc(t, "README.md"), "There are "+strconv.Itoa(len(files))+": ")
+	list, _, _ = strings.Cut(list, ". None")
+	named := strings.Fields(strings.ReplaceAll(list, "`", ""))
+	for i, file := range files {
+		files[i] = strings.TrimSuffix(filepath.Base(file), ".json")
+	}
+	slices.Sort(named)
+	slices.Sort(files)
+	if !slices.Equal(named, files) {
+		t.Errorf("the README names %v, there are %v", named, files)
 	}
 }
