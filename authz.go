@@ -195,6 +195,9 @@ func admitAddress(requirements []*requirement, who *visitor) (byAddress bool, no
 
 // admit judges a recognised visitor by all that admitAddress left.
 func admit(requirements []*requirement, who *visitor) *refusal {
+	if who.identity == nil {
+		return refused(codeInternalError, "nobody was recognised, and nothing was refused")
+	}
 	var found shortfall
 	for _, q := range requirements {
 		if !q.speaksTo(who, &found) {

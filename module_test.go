@@ -291,3 +291,11 @@ func TestRefusalLog(t *testing.T) {
 		}
 	}
 }
+
+// A mistake elsewhere that recognises nobody and refuses nothing must not open a
+// path that no rule speaks of.
+func TestNobodyIsNotAdmitted(t *testing.T) {
+	if no := admit(nil, &visitor{}); no == nil || no.code != codeInternalError {
+		t.Errorf("got %v", no)
+	}
+}
