@@ -73,8 +73,9 @@ func (e *streamEnder) serve(w http.ResponseWriter, r *http.Request, id *identity
 	if s.major == 3 {
 		// Nothing but a deadline ends a write here. The stream is this request's
 		// alone, so that nothing lingers.
-		control, deadline := http.NewResponseController(w), time.Now().Add(left)
-		_, _ = control.SetReadDeadline(deadline), control.SetWriteDeadline(deadline)
+		control := http.NewResponseController(w)
+		s.deadline = time.Now().Add(left)
+		_, _ = control.SetReadDeadline(s.deadline), control.SetWriteDeadline(s.deadline)
 	}
 	s.mu.Lock()
 	s.timer = time.AfterFunc(left, s.end)
@@ -92,6 +93,8 @@ type stream struct {
 	cancel context.CancelFunc
 	began  time.Time
 	until  time.Time
+
+	deadline time.Time // of HTTP/3's stream
 
 	mu       sync.Mutex
 	timer    *time.Timer
@@ -124,6 +127,9 @@ func (s *stream) release(r *http.Request) {
 	s.mu.Lock()
 	s.released = true
 	s.timer.Stop()
+	if !s.deadline.IsZero() && !time.Now().Before(s.deadline) {
+		s.ended = true // by the deadline, which was faster than the timer
+	}
 	s.mu.Unlock()
 	s.cancel()
 	// Error routes come after us; what they ask is not over.

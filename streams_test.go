@@ -129,8 +129,8 @@ func TestResponseEndsWithItsToken(t *testing.T) {
 	}
 }
 
-// A deadline that lingers on a connection would end whatever it serves next, long
-// after: another visitor's request, behind a proxy that keeps connections.
+// A timer or a deadline that outlives its request would end whatever the connection
+// serves next: another visitor's request, behind a proxy that keeps connections.
 func TestConnectionOutlivesTheToken(t *testing.T) {
 	up := newStreamUpstream(t)
 	s := runStreams(t, up, "streams close_at_expiry\npublic /open/*")
