@@ -105,7 +105,7 @@ func (a *authenticator) recognise(ctx context.Context, c credential) *identity {
 
 // identity reads from verified claims who this is and what they may do.
 func (t *trustedIssuer) identity(claims *token.Claims) *identity {
-	id := &identity{id: claims.Subject(), issuer: t.name, claims: claims}
+	id := &identity{id: claims.Subject(), issuer: t.name, claims: claims, until: t.until(claims)}
 	for _, path := range t.roles {
 		for _, role := range claims.Strings(path) {
 			if role != "" && (t.grants == nil || t.grants[role]) && !slices.Contains(id.roles, role) {
@@ -121,6 +121,15 @@ func (t *trustedIssuer) identity(claims *token.Claims) *identity {
 		}
 	}
 	return id
+}
+
+// until is when a token begins to be refused for its age.
+func (t *trustedIssuer) until(claims *token.Claims) time.Time {
+	until := claims.Expiry().Add(t.leeway)
+	if issued, has := claims.IssuedAt(); t.maxAge > 0 && has && issued.Add(t.maxAge).Before(until) {
+		until = issued.Add(t.maxAge)
+	}
+	return until
 }
 
 // tokenRefusal turns an engine's error into a verdict. What it does not know

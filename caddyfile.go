@@ -123,6 +123,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			<name> claim <claim>
 //		}
 //		strip_token
+//		streams close_at_expiry
 //	}
 //
 // Only issuer, token, role_order, deny, hide, public, require, expect, brand, link,
@@ -153,6 +154,7 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"challenge":        {g.parseChallenge, once},
 		"observe":          {given(&g.Observe), once},
 		"on_refusal":       {checked(text(&g.OnRefusal, "respond|redirect|error"), g.checkOnRefusal), once},
+		"streams":          {checked(text(&g.Streams, streamsCloseAtExpiry), g.checkStreams), once},
 		"profile":          {checked(text(&g.Profile, "default|rfc"), g.checkProfile), once},
 		"cors":             {g.parseCORS, once},
 		"identity_headers": {g.parseIdentityHeaders, once},

@@ -44,6 +44,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 		app.observing = append(app.observing, &observedGate{out.observe, g.place})
 	}
 	out.limits = g.compileLimits(app)
+	out.streams = g.compileStreams(ctx, log)
 	out.paths = newPathReading(g.AmbiguousPaths)
 	if out.headers, err = newHeaderPlan(g.IdentityHeaders, log); err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ type identity struct {
 	issuer string
 	claims *token.Claims
 	by     *authenticator // who recognised the visitor
+	until  time.Time      // from then on the token is refused
 }
 
 // acr is how the visitor signed in (OpenID Connect Core, section 2).

@@ -99,6 +99,7 @@ type trustedIssuer struct {
 	scopes   []token.ClaimPath
 	grants   map[string]bool // nil: any
 	maxAge   time.Duration
+	leeway   time.Duration
 }
 
 // name is the issuer's `iss` as written, for messages and comparison.
@@ -245,6 +246,7 @@ func (is *Issuer) compile(app *App, now func() time.Time) (*trustedIssuer, error
 	if is.Leeway != nil {
 		policy.Leeway = time.Duration(*is.Leeway)
 	}
+	t.leeway = policy.Leeway
 	if policy.Subject, err = token.ParseClaimPath(is.subject()); err != nil {
 		return nil, err
 	}

@@ -131,6 +131,13 @@ type Gatehouse struct {
 	// query and in the WebSocket protocol are always taken out.
 	StripToken bool `json:"strip_token,omitempty"`
 
+	// `close_at_expiry` ends WebSockets, event streams and whatever else is still
+	// going on half a second after its token would be refused: after `exp` with the
+	// issuer's leeway, or `max_age`. Each is logged. It holds for requests that came
+	// with a valid token, also on public paths, and not while `observe` is on.
+	// Default: what has begun may go on.
+	Streams string `json:"streams,omitempty"`
+
 	// What requests must be answered, in examples. `caddy validate` tries them, and
 	// so does the server at each load, by the code that serves: one that is not met
 	// is an error. Where it rests on a file of addresses or on a matcher that looks
@@ -188,6 +195,7 @@ type gate struct {
 	teller  *teller
 	cors    *crossOrigin // nil: no cors
 	limits  *limiter     // nil: nothing is counted
+	streams *streamEnder // nil: streams may outlast their tokens
 	strip   bool
 	observe *observation // nil: refusals are refused
 
@@ -209,7 +217,7 @@ func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 		return nil
 	}
 	g.gate.cors.allow(w.Header(), r)
-	err := next.ServeHTTP(w, r)
+	err := g.gate.streams.serve(w, r, let.identity, next)
 	if g.gate.rules.hides && isNotFound(err) {
 		// What is hidden and what is missing must look alike.
 		keepFromCaches(w.Header())
