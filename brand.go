@@ -88,6 +88,9 @@ func (b *Brand) check() error {
 		if name == "" || strings.ContainsAny(name, "*:/{} ") {
 			return fmt.Errorf("brand: found host %q; expected a name such as panel.example.com or *.example.com, without port", host)
 		}
+		if strings.ContainsFunc(name, func(r rune) bool { return r > '~' }) {
+			return fmt.Errorf("brand: found host %q; expected it as clients send it, in ASCII (xn--…)", host)
+		}
 	}
 	if b.Color != "" {
 		if _, err := page.ParseColor(b.Color); err != nil {

@@ -155,6 +155,56 @@ func TestDetailGolden(t *testing.T) {
 	}
 }
 
+// By default nobody who is refused learns what would have let them in: in no
+// body, no header, and no placeholder that an error route would print.
+func TestQuietNamesNothingAnywhere(t *testing.T) {
+	const options = `
+		require /theirs/role/* {
+			role superuser
+			name rule-of-theirs
+		}
+		require /theirs/scope/* scope write:all
+		require /theirs/claim/* claim plan_of_theirs gold
+		require /theirs/user/* user somebody_else
+		require /theirs/issuer/* issuer ` + testIssuer + `
+		require /theirs/address/* ip 203.0.113.0/24
+		require /theirs/any/* {
+			any {
+				role superuser
+				ip 203.0.113.0/24
+				claim plan_of_theirs gold
+			}
+		}
+		deny /theirs/path/*
+		on_refusal `
+	secrets := []string{
+		"superuser", "rule-of-theirs", "write:all", "plan_of_theirs", "gold\"", "somebody_else", "203.0.113", testIssuer, "id.example", "theirs", "Caddyfile", "192.0.2.1", `"sub"`, "audience", testAudience + `"`,
+	}
+	for onRefusal, errorRoutes := range map[string]string{
+		"respond": "respond {err.message}", "error": `respond "{err.status_code} {err.message} {err.trace} {http.gatehouse.code} {http.gatehouse.request_id}"`, "error ": "gatehouse_page",
+	} {
+		s := siteWithErrors(t, options+onRefusal, "respond next", errorRoutes)
+		for who, token := range map[string]string{
+			"anonymous": "", "recognised": s.token(t, nil), "of another issuer": s.token(t, claims{"iss": "https://other.example"}), "for another audience": s.token(t, claims{"aud": "other"}), "forged": s.token(t, nil) + "x",
+		} {
+			for _, rule := range []string{"role", "scope", "claim", "user", "issuer", "address", "any", "path"} {
+				for kind, header := range bodyKinds() {
+					w := s.do(ask{target: "/theirs/" + rule + "/x", token: token, header: header.Clone()})
+					text := onTheWire(w, "")
+					if kind == "page" { // which shows visitors their own address and where they were
+						text = strings.NewReplacer(`<code dir="ltr">192.0.2.1</code>`, "", `href="/theirs/`, "").Replace(text)
+					}
+					for _, secret := range secrets {
+						if strings.Contains(text, secret) && w.Body.String() != "next" {
+							t.Errorf("%s, %s at %s as %s: told %q in\n%s", onRefusal, who, rule, kind, secret, text)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 // A thousand sites share templates, catalogues and prepared pages.
 func TestGatesShareTheirPages(t *testing.T) {
 	gate := "gatehouse {\nissuer internal {\naudience panel\n}\n"

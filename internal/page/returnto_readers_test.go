@@ -66,9 +66,9 @@ func readers() map[string]func(string) string {
 		},
 		"decodes a form":      func(s string) string { t, _ := url.QueryUnescape(s); return t },
 		"trims":               strings.TrimSpace,
-		"drops white space":   without2(unicode.IsSpace),
-		"drops control bytes": without2(unicode.IsControl),
-		"drops what is unseen": without2(func(r rune) bool {
+		"drops white space":   dropping(unicode.IsSpace),
+		"drops control bytes": dropping(unicode.IsControl),
+		"drops what is unseen": dropping(func(r rune) bool {
 			return !unicode.IsGraphic(r) || unicode.In(r, unicode.Cf, unicode.Variation_Selector)
 		}),
 		"drops invalid bytes":   func(s string) string { return strings.ToValidUTF8(s, "") },
@@ -95,7 +95,7 @@ func readers() map[string]func(string) string {
 	}
 }
 
-func without2(drop func(rune) bool) func(string) string {
+func dropping(drop func(rune) bool) func(string) string {
 	return func(s string) string {
 		return strings.Map(func(r rune) rune {
 			if drop(r) {
