@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -95,44 +96,102 @@ func TestAdaptedJSONRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, handler := range findHandlers(tree) {
-			delete(handler, "handler")
-			raw, err := json.Marshal(handler)
-			if err != nil {
-				t.Fatal(err)
-			}
-			g := new(Gatehouse)
-			if err := caddy.StrictUnmarshalJSON(raw, g); err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			again, err := json.Marshal(g)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var back map[string]any
-			if err := json.Unmarshal(again, &back); err != nil {
-				t.Fatal(err)
-			}
-			normal, err := json.Marshal(back)
-			if err != nil || !bytes.Equal(normal, raw) {
-				t.Errorf("%s: got\n%s\nwant\n%s\n%v", file, normal, raw, err)
-			}
+			roundTrip(t, file, handler, new(Gatehouse))
+		}
+		for _, handler := range findModules(tree, "gatehouse_page") {
+			roundTrip(t, file, handler, new(RefusalPage))
 		}
 	}
 }
 
-func findHandlers(node any) []map[string]any {
+// roundTrip decodes a handler and encodes it again.
+func roundTrip(t *testing.T, file string, handler map[string]any, into any) {
+	t.Helper()
+	delete(handler, "handler")
+	raw, err := json.Marshal(handler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.StrictUnmarshalJSON(raw, into); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	again, err := json.Marshal(into)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back map[string]any
+	if err := json.Unmarshal(again, &back); err != nil {
+		t.Fatal(err)
+	}
+	normal, err := json.Marshal(back)
+	if err != nil || !bytes.Equal(normal, raw) {
+		t.Errorf("%s: got\n%s\nwant\n%s\n%v", file, normal, raw, err)
+	}
+}
+
+// Everything that JSON can say, some Caddyfile says.
+func TestEveryJSONKeyHasACaddyfileTwin(t *testing.T) {
+	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var adapted strings.Builder
+	for _, file := range files {
+		_, out, _ := strings.Cut(readDoc(t, file), goldenSeparator)
+		adapted.WriteString(out)
+	}
+	keys := map[string]bool{}
+	for _, root := range []any{Gatehouse{}, RefusalPage{}} {
+		jsonKeys(reflect.TypeOf(root), keys, map[reflect.Type]bool{})
+	}
+	if len(keys) < 60 {
+		t.Fatalf("found %d keys", len(keys))
+	}
+	for key := range keys {
+		if !strings.Contains(adapted.String(), `"`+key+`":`) {
+			t.Errorf("no Caddyfile in testdata/adapt adapts to %q", key)
+		}
+	}
+}
+
+// jsonKeys collects the keys of a configuration's type, and of the types in it.
+func jsonKeys(typ reflect.Type, into map[string]bool, seen map[reflect.Type]bool) {
+	for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
+		typ = typ.Elem()
+	}
+	if typ.Kind() != reflect.Struct || seen[typ] || !strings.Contains(typ.PkgPath(), "gatehouse") {
+		return
+	}
+	seen[typ] = true
+	for i := range typ.NumField() {
+		field := typ.Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if !field.IsExported() || name == "-" {
+			continue
+		}
+		if name != "" {
+			into[name] = true
+		}
+		jsonKeys(field.Type, into, seen)
+	}
+}
+
+func findHandlers(node any) []map[string]any { return findModules(node, "gatehouse") }
+
+// findModules finds the handlers of a name.
+func findModules(node any, name string) []map[string]any {
 	var found []map[string]any
 	switch n := node.(type) {
 	case []any:
 		for _, child := range n {
-			found = append(found, findHandlers(child)...)
+			found = append(found, findModules(child, name)...)
 		}
 	case map[string]any:
-		if n["handler"] == "gatehouse" {
+		if n["handler"] == name {
 			return []map[string]any{n}
 		}
 		for _, child := range n {
-			found = append(found, findHandlers(child)...)
+			found = append(found, findModules(child, name)...)
 		}
 	}
 	return found

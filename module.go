@@ -44,7 +44,7 @@ func init() {
 //   - `{http.auth.user.issuer}` the issuer
 //   - `{http.auth.user.claims.<path>}` any claim
 //
-// After a refusal these are:
+// After a refusal these are, but for what is hidden:
 //
 //   - `{http.gatehouse.code}` the reason, as in the response's `code`
 //   - `{http.gatehouse.rule}` name or file:line of the rule, if one refused

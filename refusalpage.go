@@ -33,7 +33,7 @@ func init() {
 //
 // A response whose body is JSON goes on to the next handler, unless
 // `replace_json` is set: programs know their own API's errors. So does every
-// other status, and gRPC.
+// other status, gRPC, and what the gate itself has answered.
 type RefusalPage struct {
 	// Which statuses it tells: some of 401, 403, 404 and 429. Default: these.
 	Statuses []int `json:"statuses,omitempty"`
