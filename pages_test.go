@@ -180,10 +180,12 @@ func TestQuietNamesNothingAnywhere(t *testing.T) {
 	secrets := []string{
 		"superuser", "rule-of-theirs", "write:all", "plan_of_theirs", "gold\"", "somebody_else", "203.0.113", testIssuer, "id.example", "theirs", "Caddyfile", "192.0.2.1", `"sub"`, "audience", testAudience + `"`,
 	}
-	for onRefusal, errorRoutes := range map[string]string{
-		"respond": "respond {err.message}", "error": `respond "{err.status_code} {err.message} {err.trace} {http.gatehouse.code} {http.gatehouse.request_id}"`, "error ": "gatehouse_page",
+	for _, c := range []struct{ onRefusal, errorRoutes string }{
+		{"respond", "respond {err.message}"},
+		{"error", `respond "{err.status_code} {err.message} {err.trace} {http.gatehouse.code} {http.gatehouse.request_id}"`},
+		{"error", "gatehouse_page"},
 	} {
-		s := siteWithErrors(t, options+onRefusal, "respond next", errorRoutes)
+		s := siteWithErrors(t, options+c.onRefusal, "respond next", c.errorRoutes)
 		for who, token := range map[string]string{
 			"anonymous": "", "recognised": s.token(t, nil), "of another issuer": s.token(t, claims{"iss": "https://other.example"}), "for another audience": s.token(t, claims{"aud": "other"}), "forged": s.token(t, nil) + "x",
 		} {
@@ -196,7 +198,7 @@ func TestQuietNamesNothingAnywhere(t *testing.T) {
 					}
 					for _, secret := range secrets {
 						if strings.Contains(text, secret) && w.Body.String() != "next" {
-							t.Errorf("%s, %s at %s as %s: told %q in\n%s", onRefusal, who, rule, kind, secret, text)
+							t.Errorf("%s, %s at %s as %s: told %q in\n%s", c.onRefusal, who, rule, kind, secret, text)
 						}
 					}
 				}
