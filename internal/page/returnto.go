@@ -70,8 +70,9 @@ func safeFrom(b []byte, isPath bool, left int) bool {
 	if !safeText(b) || isPath && !safePath(b) {
 		return false
 	}
-	if isPath {
-		if folded := fold(b); !bytes.Equal(folded, b) && !safeFrom(folded, isPath, left) {
+	if isPath && !isASCII(b) {
+		text := string(b) // b itself would not stay on the stack
+		if folded := fold(text); folded != text && !safeFrom([]byte(folded), isPath, left) {
 			return false
 		}
 	}
@@ -89,20 +90,22 @@ func safeFrom(b []byte, isPath bool, left int) bool {
 
 // fold makes dots, slashes and percent signs of what some readers take for them:
 // fullwidth forms (Unicode NFKC), and what looks like a slash.
-func fold(b []byte) []byte {
-	if !bytes.ContainsFunc(b, func(r rune) bool { return r >= utf8.RuneSelf }) {
-		return b
-	}
-	folded := norm.NFKC.Bytes(b)
-	if !bytes.ContainsFunc(folded, isSlashLike) {
-		return folded
-	}
-	return bytes.Map(func(r rune) rune {
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
 		if isSlashLike(r) {
 			return '/'
 		}
 		return r
-	}, folded)
+	}, norm.NFKC.String(s))
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func isSlashLike(r rune) bool {
