@@ -156,6 +156,14 @@ func (r *Remote) Generation() uint64 {
 	return 0
 }
 
+// FetchedAt is the time of the last good fetch; zero before the first one.
+func (r *Remote) FetchedAt() time.Time {
+	if s := r.set.Load(); s != nil {
+		return s.fetchedAt
+	}
+	return time.Time{}
+}
+
 // Status is what an operator wants to know of a set.
 type Status struct {
 	Issuer      string

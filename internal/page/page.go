@@ -25,6 +25,7 @@ import (
 type Refusal struct {
 	Status int    // 400 to 599; anything else is told as 500
 	Code   string // the stable code, such as token_expired
+	Words  string // the code whose words are said instead, and by which the page is chosen; "" for Code
 
 	Error, ErrorDescription string // OAuth 2.0 words (RFC 6750 section 3.1), "" for none
 
@@ -40,6 +41,14 @@ type Refusal struct {
 	Returned bool              // the visitor comes from signing in, in vain
 
 	MaxAge, ACRValues string // what a step-up asks of the login page (RFC 9470 section 3)
+}
+
+// words is the code that people are told. Programs read the other one.
+func (r *Refusal) words() string {
+	if r.Words != "" {
+		return r.Words
+	}
+	return r.Code
 }
 
 // Options are what Pages are made from.
@@ -96,7 +105,7 @@ type said struct{ title, heading, detail string }
 // say finds the words. The named sentence needs all its values; where one is
 // missing the general sentence is used.
 func (l *locale) say(r *Refusal) said {
-	w := l.words(r.Code, r.Status)
+	w := l.words(r.words(), r.Status)
 	s := said{title: w.title, heading: w.heading}
 	if r.Message != "" {
 		s.detail = clean(r.Message)

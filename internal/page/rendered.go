@@ -75,7 +75,7 @@ func (i *interned) get(s string) string {
 
 func (p *Pages) html(dst []byte, b *brand, l *locale, r *Refusal) ([]byte, string) {
 	shape := shapeOf(l, r)
-	number := l.codes[r.Code].number
+	number := l.codes[r.words()].number
 	if number == 0 { // other codes share words, and may be many
 		return p.execute(dst, b, l, *r, shape, &sheet{})
 	}

@@ -63,7 +63,7 @@ func shapeOf(l *locale, r *Refusal) shape {
 	switch {
 	case r.Message != "":
 		s.detail = ownWords
-	case len(r.Params) > 0 && l.words(r.Code, r.Status).named.filledBy(r.Params):
+	case len(r.Params) > 0 && l.words(r.words(), r.Status).named.filledBy(r.Params):
 		s.detail = named
 	}
 	switch r.Method {
@@ -80,7 +80,7 @@ func shapeOf(l *locale, r *Refusal) shape {
 // to an hour and a half, always more than one.
 func retryOf(r *Refusal) retryKind {
 	switch n := time.Duration(seconds(r.RetryAfter)) * time.Second; {
-	case n == 0 && (r.Code == "locked_out" || r.Code == "throttled" || r.Status == 429):
+	case n == 0 && (r.words() == "locked_out" || r.words() == "throttled" || r.Status == 429):
 		return retryLater
 	case n == 0:
 		return retryNever

@@ -217,8 +217,8 @@ func located(err error) error {
 
 // name is the kind of page for a refusal: by code, by status, or error.
 func (t *templates) name(r *Refusal) string {
-	if t.kinds[r.Code] != nil {
-		return r.Code
+	if t.kinds[r.words()] != nil {
+		return r.words()
 	}
 	if status := strconv.Itoa(r.Status); t.kinds[status] != nil {
 		return status

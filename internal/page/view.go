@@ -48,9 +48,9 @@ type footLink struct {
 func (v *view) T(key string) (string, error) { return v.locale.text(key) }
 
 func newView(b *brand, l *locale, r *Refusal, s shape, values values) *view {
-	w := l.words(r.Code, r.Status)
+	w := l.words(r.words(), r.Status)
 	v := &view{
-		Lang: l.tag, Dir: l.dir, Status: r.Status, Code: r.Code, Icon: iconOf(r),
+		Lang: l.tag, Dir: l.dir, Status: r.Status, Code: r.words(), Icon: iconOf(r),
 		Title: w.title, Heading: w.heading, Name: b.name, Logo: b.logo, Light: b.light, Dark: b.dark,
 		Unsaved: s.unsaved, Returned: s.returned, locale: l,
 	}
@@ -139,7 +139,7 @@ func (v *view) label(key string, r *Refusal) (label, hint string) {
 	if key != "sign_in" {
 		return v.locale.plain(key), v.locale.plain(key + "_hint")
 	}
-	switch r.Code {
+	switch r.words() {
 	case "token_expired":
 		key = "sign_in_again"
 	case "step_up_required":
@@ -162,7 +162,7 @@ const (
 )
 
 func reasonOf(r *Refusal) reason {
-	switch r.Code {
+	switch r.words() {
 	case "step_up_required":
 		return confirm
 	case "address_denied":
@@ -207,7 +207,7 @@ func (r reason) ways() []string {
 func iconOf(r *Refusal) string {
 	switch reasonOf(r) {
 	case signIn:
-		if r.Code == "token_expired" || r.Code == "token_not_yet_valid" {
+		if r.words() == "token_expired" || r.words() == "token_not_yet_valid" {
 			return "clock"
 		}
 		return "person"

@@ -43,6 +43,8 @@ type Error struct {
 	Kind       Kind
 	Reason     string        // for logs only: stable, short, never bytes of the token
 	RetryAfter time.Duration // with Unavailable
+	Subject    string        // with Expired and NotYetValid, whose signature held; for logs only
+	Expiry     time.Time     // exp, likewise
 	Err        error         // the cause where it is not the token: the keys, a panic
 }
 

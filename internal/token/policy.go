@@ -17,6 +17,10 @@ func (v *Verifier) checkClaims(all value, h *header) (*Claims, *Error) {
 		return nil, fault
 	}
 	if fault := v.checkTime(c, notBefore); fault != nil {
+		if v.checkSubject(c) == nil {
+			fault.Subject = c.subject
+		}
+		fault.Expiry = c.expiry
 		return nil, fault
 	}
 	// After the dates, unlike all the rest: a token without a subject is ours all the same, and an old one is old.
