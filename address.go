@@ -115,6 +115,15 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
+// peerAddress is who the connection comes from. Zero if that has no address.
+func peerAddress(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return peer.Addr().Unmap().WithZone("")
+}
+
 // clientAddress is Caddy's client_ip. The headers that claim an address are
 // read by Caddy alone, under its trusted_proxies. Zero if there is none.
 func clientAddress(r *http.Request) netip.Addr {

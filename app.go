@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -18,7 +19,7 @@ import (
 
 // App is what the gates of one configuration share, and what must start and
 // stop with it: key sets that are fetched, the built-in issuer's key, files of
-// addresses, and the pages of refusals. It is loaded by the first gate and needs
+// addresses, pseudonyms for logs, and the pages of refusals. It is loaded by the first gate and needs
 // no configuration of its own.
 type App struct {
 	log       *zap.Logger
@@ -32,6 +33,8 @@ type App struct {
 
 	observing []*observedGate
 	records   *limitRecords // nil: nothing is counted
+	names     *pseudonyms   // nil: nobody needs any
+	outages   *outages
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
 	meters    *meters
@@ -57,6 +60,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.meters, err = newMeters(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	a.outages = new(outages)
 	return nil
 }
 
@@ -71,6 +75,9 @@ func (a *App) Start() error {
 	a.stop = cancel
 	if a.builtin != nil {
 		a.builtin.start(ctx, a.storage, a.log)
+	}
+	if a.names != nil {
+		a.names.start(ctx, a.storage, a.log)
 	}
 	if len(a.files) > 0 {
 		a.run(func() { pollAddressFiles(ctx, a.files, a.log) })
@@ -103,6 +110,9 @@ func (a *App) Stop() error {
 	a.stop()
 	if a.builtin != nil {
 		a.builtin.wait()
+	}
+	if a.names != nil {
+		a.names.wait()
 	}
 	for _, ended := range a.running {
 		<-ended
@@ -160,6 +170,14 @@ func (a *App) internal() *internalKey {
 		a.builtin = newInternalKey()
 	}
 	return a.builtin
+}
+
+// pseudonyms returns what stands for persons in logs.
+func (a *App) pseudonyms() *pseudonyms {
+	if a.names == nil {
+		a.names = newPseudonyms(time.Now)
+	}
+	return a.names
 }
 
 // limits returns what lock-outs and throttles are counted in.

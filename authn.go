@@ -51,7 +51,9 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 	}
 	issuer, known := a.issuers[unverified.Issuer()]
 	if !known {
-		return nil, refused(codeTokenInvalid, "unknown issuer")
+		no := refused(codeTokenInvalid, "unknown issuer")
+		no.token = newTokenFacts(nil, unverified.Issuer(), unverified.KeyID())
+		return nil, no
 	}
 	if a.memory == nil {
 		return a.verify(ctx, issuer, unverified, now)
@@ -80,6 +82,10 @@ func (a *authenticator) verify(ctx context.Context, issuer *trustedIssuer, unver
 	var no *refusal
 	if err != nil {
 		no = tokenRefusal(err)
+		no.token = newTokenFacts(issuer, issuer.name, unverified.KeyID())
+		if failure, ok := errors.AsType[*token.Error](err); ok {
+			no.token.subject, no.token.expiry = failure.Subject, failure.Expiry
+		}
 	}
 	a.meters.checked(no, a.now().Sub(since), a.memory != nil)
 	if no != nil {

@@ -310,10 +310,11 @@ func (c *condition) refusal(q *requirement, who *visitor) *refusal {
 		no.lacks = map[string]string{"address": who.address.String()}
 	case kindScope:
 		no.code = codeScopeMissing
+		no.need = c.values
 		no.lacks = map[string]string{"scopes": strings.Join(c.values, " ")}
 		no.cause = "scope " + no.lacks["scopes"]
 	case kindRole:
-		no.code = codeRoleMissing
+		no.code, no.need = codeRoleMissing, c.values
 		no.lacks = map[string]string{"roles": list}
 		no.cause = "role " + list
 	case kindClaim:
@@ -326,7 +327,7 @@ func (c *condition) refusal(q *requirement, who *visitor) *refusal {
 		no.lacks = map[string]string{"claim": "iss"}
 		no.cause = "issuer " + list
 	case kindACR:
-		no.code = codeStepUpRequired
+		no.code, no.need = codeStepUpRequired, c.values
 		no.cause = "acr " + list
 	case kindFresh:
 		no.code = codeStepUpRequired

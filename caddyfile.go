@@ -123,6 +123,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			<name> claim <claim>
 //		}
 //		strip_token
+//		privacy none|gdpr|hipaa
 //		streams close_at_expiry
 //	}
 //
@@ -159,6 +160,7 @@ func (g *Gatehouse) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"cors":             {g.parseCORS, once},
 		"identity_headers": {g.parseIdentityHeaders, once},
 		"strip_token":      {given(&g.StripToken), once},
+		"privacy":          {checked(text(&g.Privacy, "none|gdpr|hipaa"), g.checkPrivacy), once},
 	})
 	if err == nil && len(g.Issuers) == 0 && len(g.Public) == 0 {
 		err = at(g.place, errNobody)

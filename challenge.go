@@ -84,6 +84,7 @@ type challenger struct {
 	metadata  string // as a parameter; empty: none
 	rfc       bool
 	tellScope bool
+	quiet     bool // about which scopes are missing
 }
 
 func (g *Gatehouse) compileChallenge() (challenger, error) {
@@ -107,6 +108,7 @@ func (g *Gatehouse) compileChallenge() (challenger, error) {
 	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(conf.Realm)
 	out := challenger{base: `Bearer realm="` + quoted + `"`, rfc: g.Profile == profileRFC}
 	out.tellScope = out.rfc || conf.Forbidden == forbiddenScope
+	out.quiet = g.Privacy == privacyHIPAA
 	if conf.ResourceMetadata != "" {
 		out.metadata = `, resource_metadata="` + conf.ResourceMetadata + `"`
 	}
@@ -134,7 +136,7 @@ func (c challenger) header(no *refusal, e effect) string {
 		return c.base + c.metadata
 	}
 	text := c.base + `, error="` + e.oauthError + `", error_description="` + e.oauthText + `"`
-	if scopes := no.lacks["scopes"]; no.code == codeScopeMissing && isScopeList(scopes) {
+	if scopes := no.lacks["scopes"]; no.code == codeScopeMissing && !c.quiet && isScopeList(scopes) {
 		text += `, scope="` + scopes + `"`
 	}
 	// RFC 9470, section 3: what the new sign-in must be.

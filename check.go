@@ -23,7 +23,8 @@ func (g *Gatehouse) check() error {
 	}
 	for _, check := range []func() error{
 		g.checkIssuers, g.checkTokens, g.Lockout.check, g.Throttle.check, g.checkRoleOrders, g.checkRules, g.AmbiguousPaths.check, g.checkIdentityHeaders,
-		g.checkBrands, g.Pages.check, g.Challenge.check, g.checkOnRefusal, g.checkRedirect, g.checkProfile, g.checkStreams, g.CORS.check, g.checkExpectations,
+		g.checkBrands, g.Pages.check, g.Challenge.check, g.checkOnRefusal, g.checkRedirect, g.checkProfile, g.checkPrivacy, g.checkStreams, g.CORS.check,
+		g.checkExpectations,
 	} {
 		if err := check(); err != nil {
 			return err

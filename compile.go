@@ -57,6 +57,7 @@ func (g *Gatehouse) compile(ctx caddy.Context, app *App) (*gate, error) {
 	app.meters.gauges.addMemory(out.authn.memory)
 	out.tally = app.meters.tally(out)
 	out.forwarded = newForwardedWatch(&out.rules, log)
+	out.forwarded.privacy = out.teller.privacy
 	g.warn(log)
 	return out, nil
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/caddy-gatehouse/gatehouse/internal/page"
@@ -34,6 +33,8 @@ type teller struct {
 
 	challenge challenger
 	onRefusal string
+	privacy   privacy
+	outages   *outages
 }
 
 func newTeller(log *zap.Logger, pages *page.Pages, challenge challenger, detail string, sources tokenSources) *teller {
@@ -53,19 +54,16 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 		if p := recover(); p != nil {
 			// Not an error for the server: an error route with a file server would
 			// answer with the protected file.
-			t.log.Error("panic while refusing; the refusal has no body", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			t.log.Error("panic while refusing; the refusal has no body", t.privacy.panicked(p), zap.ByteString("stack", debug.Stack()))
 			w.Header().Set("Cache-Control", "no-store")
 			w.WriteHeader(http.StatusInternalServerError)
 			err = nil
 		}
 	}()
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	id, _ := repl.GetString("http.request.uuid")
-	if id == "" {
-		id = uuid.NewString()
-	}
-	t.record(r, no, id)
-
+	id := requestID(r)
+	t.markAccessLog(r, no)
+	t.record(r, no)
 	if no.code == codeHidden {
 		// For gRPC too: a status in trailers would tell it from what is missing.
 		// No placeholders: neither may an error route that tells them.
@@ -73,7 +71,7 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 		return notFound(w, r, no.standIn)
 	}
 	repl.Set("http.gatehouse.code", string(no.code))
-	repl.Set("http.gatehouse.rule", no.rule.name)
+	repl.Set("http.gatehouse.rule", t.privacy.rule(no.rule))
 	repl.Set("http.gatehouse.request_id", id)
 	kind := page.Choose(r.Header, isUpgrade(r), t.formats.find(r))
 	if t.onRefusal == onRefusalError && kind != page.GRPC {
@@ -161,13 +159,13 @@ func (t *teller) told(r *http.Request, no *refusal, id string, kind page.Body) p
 	if no.maxAge > 0 {
 		told.MaxAge = strconv.Itoa(int(no.maxAge / time.Second))
 	}
-	if kind != page.HTML {
-		return told
+	if kind == page.HTML {
+		told.ReturnTo = page.ReturnTo(originalMethod(r), originalURI(r), t.queries)
+		if addr := clientAddress(r); no.code == codeAddressDenied && addr.IsValid() && told.Params == nil {
+			told.Address = addr.String()
+		}
 	}
-	told.ReturnTo = page.ReturnTo(originalMethod(r), originalURI(r), t.queries)
-	if addr := clientAddress(r); no.code == codeAddressDenied && addr.IsValid() && told.Params == nil {
-		told.Address = addr.String()
-	}
+	t.privacy.restrain(&told)
 	return told
 }
 
@@ -257,34 +255,6 @@ func (t *teller) tell(no *refusal) map[string]string {
 		return no.lacks
 	}
 	return nil
-}
-
-// record writes one line for each refusal. No token, cookie, header or query
-// value is in it.
-func (t *teller) record(r *http.Request, no *refusal, id string) {
-	entry := t.log.Check(t.challenge.effect(no.code).level, "refused")
-	if entry == nil {
-		return
-	}
-	entry.Write(append(t.fields(r, no), zap.String("request_id", id))...)
-}
-
-// fields tell the log of a refusal, or of what would have been one.
-func (t *teller) fields(r *http.Request, no *refusal) []zap.Field {
-	fields := []zap.Field{
-		zap.String("code", string(no.code)),
-		zap.Int("status", t.challenge.effect(no.code).status),
-		zap.String("cause", no.cause),
-		zap.String("rule", no.rule.name),
-		zap.String("source", no.rule.source),
-		zap.String("client_ip", clientAddress(r).String()),
-		zap.String("method", originalMethod(r)),
-		zap.String("host", r.Host),
-	}
-	if no.err != nil {
-		fields = append(fields, zap.Error(no.err))
-	}
-	return fields
 }
 
 func originalMethod(r *http.Request) string {

@@ -14,6 +14,8 @@ import (
 type forwardedWatch struct {
 	off atomic.Bool // told, or nothing to tell
 	log *zap.Logger
+
+	privacy privacy
 }
 
 func newForwardedWatch(rules *ruleset, log *zap.Logger) *forwardedWatch {
@@ -50,7 +52,7 @@ func (w *forwardedWatch) look(r *http.Request) {
 	}
 	w.log.Warn("X-Forwarded-For came from a peer that is no trusted proxy, and rules judge the client's address: behind a proxy that is the proxy's own; "+
 		"set trusted_proxies in the servers option if there is one, or ignore this if clients connect directly",
-		zap.String("client_ip", clientAddress(r).String()))
+		w.privacy.address(clientAddress(r)))
 }
 
 // knowsProxies reports a server with trusted_proxies. Caddy empties the exported

@@ -19,6 +19,9 @@ type readiness interface {
 	Generation() uint64
 }
 
+// fetchedKeys tell the time of their last good fetch; zero before it.
+type fetchedKeys interface{ FetchedAt() time.Time }
+
 // issuerKeys are the keys of one issuer, wherever they come from.
 type issuerKeys interface {
 	token.Keys
@@ -138,6 +141,19 @@ func (s keySources) Renew(ctx context.Context, q token.Query, old token.Key) (to
 // Ready reports whether none has to be waited for.
 func (s keySources) Ready() bool {
 	return !slices.ContainsFunc(s, func(k keySource) bool { return !k.Ready() })
+}
+
+// FetchedAt is that of the source that was fetched the longest time ago.
+func (s keySources) FetchedAt() time.Time {
+	var oldest time.Time
+	for _, source := range s {
+		if keys, ok := source.(fetchedKeys); ok {
+			if at := keys.FetchedAt(); oldest.IsZero() || !at.IsZero() && at.Before(oldest) {
+				oldest = at
+			}
+		}
+	}
+	return oldest
 }
 
 // Generation changes when any of the sources does, since none ever goes back.

@@ -135,7 +135,7 @@ func (g *Gatehouse) compileLimits(app *App) *limiter {
 	records := app.limits()
 	out := &limiter{store: records.store, keys: records.keys}
 	if g.Throttle != nil {
-		out.gate = g.Throttle.compile(newRuleID("", cmp.Or(g.Throttle.Source, "throttle")))
+		out.gate = g.Throttle.compile(newRuleID("", cmp.Or(g.Throttle.Source, "throttle"), nil))
 	}
 	if g.Lockout != nil {
 		out.lock = g.Lockout.compile()
@@ -178,7 +178,7 @@ func (l *limiter) rejected(no *refusal, who *visitor) *refusal {
 	if wait == 0 {
 		return no
 	}
-	return &refusal{code: codeLockedOut, cause: no.cause, retryAfter: wait}
+	return &refusal{code: codeLockedOut, cause: no.cause, retryAfter: wait, from: no.from, token: no.token}
 }
 
 // spend counts a request with one throttle, if that counts addresses now, or

@@ -30,7 +30,7 @@ func (g *Gatehouse) warn(log *zap.Logger) {
 // something than to cry wolf.
 func (g *Gatehouse) lint() []finding {
 	return slices.Concat(
-		g.lintObserve(), g.lintTokens(), g.lintAudiences(),
+		g.lintObserve(), g.lintAccessLog(), g.lintPrivacy(), g.lintAudiences(),
 		g.lintPathRules(), g.lintRequires(), g.lintOpened(), g.lintSignIns(), g.lintPatterns(),
 		g.lintGrants(), g.lintRoleNames(),
 	)
@@ -41,17 +41,6 @@ func (g *Gatehouse) lintObserve() []finding {
 		return nil
 	}
 	return []finding{{g.place, observeWarning}}
-}
-
-func (g *Gatehouse) lintTokens() []finding {
-	var found []finding
-	for _, s := range g.Tokens {
-		if s.From == fromQuery {
-			found = append(found, finding{"", fmt.Sprintf("token query %s: tokens in the query are taken out before the next handler, "+
-				"but Caddy's access log has seen them; filter the parameter there", s.Name)})
-		}
-	}
-	return found
 }
 
 func (g *Gatehouse) lintAudiences() []finding {

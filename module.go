@@ -131,6 +131,18 @@ type Gatehouse struct {
 	// query and in the WebSocket protocol are always taken out.
 	StripToken bool `json:"strip_token,omitempty"`
 
+	// What our own records and pages keep to themselves. `none` (default): all
+	// is told. `gdpr`: records have the client's network (/24, /48) in place of
+	// its address, and a pseudonym in place of the subject, made with a key that
+	// is replaced each day and kept in Caddy's storage; they list no roles and
+	// scopes of visitors, and no page shows a visitor's address. `hipaa`:
+	// besides, neither records nor clients are told of rules, routes, hosts and
+	// what a rule asks for; a 403 says `Access denied`, whatever `message` and
+	// `detail` say, and after signing in visitors come to `/`.
+	//
+	// Caddy's access log is not ours and holds address, URL and user as ever:
+	// filter it, as docs/logs.md shows.
+	Privacy string `json:"privacy,omitempty"`
 	// `close_at_expiry` ends WebSockets, event streams and whatever else is still
 	// going on half a second after its token would be refused: after `exp` with the
 	// issuer's leeway, or `max_age`. Each is logged. It holds for requests that came
@@ -232,7 +244,7 @@ func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 	defer func() {
 		if p := recover(); p != nil {
 			let, no = g.overlook(r, admission{}, refused(codeInternalError, fmt.Sprintf("panic: %v", p)))
-			g.log.Error("panic while deciding", zap.Any("panic", p), zap.Bool("refused", no != nil), zap.ByteString("stack", debug.Stack()))
+			g.log.Error("panic while deciding", g.teller.privacy.panicked(p), zap.Bool("refused", no != nil), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
 	g.rehearsal.begin(g, r)
@@ -245,6 +257,7 @@ func (g *gate) decide(r *http.Request) (let admission, no *refusal) {
 	switch {
 	case no == nil:
 		g.prepare(r, let.identity)
+		g.teller.recordPass(r, let)
 	case no.code == codeHidden:
 		g.prepare(r, no.visitor) // the site's own 404 may greet them
 	case g.teller.onRefusal == onRefusalError:
@@ -330,8 +343,7 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 		no = g.limits.spendByUser(requirements, who)
 	}
 	if no != nil {
-		no.visitor = who.identity
-		return admission{}, no
+		return admission{}, no.of(who)
 	}
 	return admission{identity: who.identity}, nil
 }
@@ -340,9 +352,10 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 func (g *gate) identify(r *http.Request, v views) (*identity, *refusal) {
 	cred, no := g.findCredential(r, v)
 	if no != nil {
-		return nil, no
+		return nil, no.in(cred)
 	}
-	return g.authn.identify(r.Context(), cred)
+	id, no := g.authn.identify(r.Context(), cred)
+	return id, no.in(cred)
 }
 
 // recognise is identify on a public path: whoever sends a bad credential, or

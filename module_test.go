@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap/zapcore"
 )
 
 // The truth table of section "How a request is decided" in the README.
@@ -259,12 +260,14 @@ func (failingMatcher) MatchWithError(*http.Request) (bool, error) {
 	return false, errTest
 }
 
-// The success path tells nobody anything.
+// The success path tells nobody anything who does not ask for it.
 func TestPassLogsNothing(t *testing.T) {
 	s := newSite(t, `require /admin/* role admin`)
 	s.expect(pass(), ask{target: "/admin/x", token: s.token(t, claims{"roles": "admin"})})
-	if n := s.logs.Len(); n != 0 {
-		t.Fatalf("logged %d lines: %v", n, s.logs.All())
+	for _, line := range s.logs.All() {
+		if line.Level > zapcore.DebugLevel {
+			t.Errorf("logged %v", line)
+		}
 	}
 }
 
@@ -278,7 +281,7 @@ func TestRefusalLog(t *testing.T) {
 		t.Fatalf("got %d lines, want 1", len(lines))
 	}
 	fields := lines[0].ContextMap()
-	if fields["code"] != "role_missing" || fields["rule"] != "Caddyfile:10" || fields["client_ip"] != "192.0.2.1" {
+	if fields["code"] != "role_missing" || fields["rule"] != "Caddyfile:10" || fields["route"] != "/admin/*" || fields["client_ip"] != "192.0.2.1" {
 		t.Errorf("fields are %v", fields)
 	}
 	text, err := json.Marshal(fields)

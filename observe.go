@@ -19,7 +19,7 @@ type observation struct{ refused atomic.Uint64 }
 func (g *gate) watch(r *http.Request, v views, let admission) {
 	defer func() {
 		if p := recover(); p != nil {
-			g.log.Error("panic while judging rules that only observe; the request passes all the same", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			g.log.Error("panic while judging rules that only observe; the request passes all the same", g.teller.privacy.panicked(p), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
 	// Matchers leave placeholders behind, such as the captures of path_regexp.
@@ -49,9 +49,9 @@ func (g *gate) wouldRefuse(q *requirement, v views, who *visitor, open bool) *re
 		return no
 	}
 	if no := admit(rules, who); no != nil || q.throttle == nil || !allHold(q.when, who) {
-		return no
+		return no.of(who)
 	}
-	return g.limits.spend(q.throttle, who, q.throttle.byAddress)
+	return g.limits.spend(q.throttle, who, q.throttle.byAddress).of(who)
 }
 
 // overlook lets pass what a gate with `observe` would refuse, with the identity

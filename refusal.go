@@ -108,10 +108,36 @@ type refusal struct {
 	acr    []string
 	// hiddenBy is a rule that wants the refusal told as if there were nothing.
 	hiddenBy *requirement
-	// visitor is who met something hidden; error routes may greet them.
+	// visitor is who was refused, once recognised. Error routes may greet those
+	// who met something hidden.
 	visitor *identity
 	// standIn is a path that does not exist, near the hidden one.
 	standIn string
+	// from is where the credential was; empty without one.
+	from string
+	// token is what the log may say of a token that was refused.
+	token *tokenFacts
+	// need is what a rule asked for, for the log: see have.
+	need []string
+}
+
+// of notes who was refused.
+func (f *refusal) of(who *visitor) *refusal {
+	if f != nil {
+		f.visitor = who.identity
+	}
+	return f
+}
+
+// in notes where the credential was, on a copy: the refusal of a token may be
+// remembered for the next one.
+func (f *refusal) in(c credential) *refusal {
+	if f == nil || c.missing() {
+		return f
+	}
+	out := *f
+	out.from = c.from
+	return &out
 }
 
 func (f *refusal) Error() string {

@@ -12,7 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/google/uuid"
 
 	"github.com/caddy-gatehouse/gatehouse/internal/page"
 )
@@ -226,11 +225,7 @@ func (g response) isJSON(w http.ResponseWriter, r *http.Request) bool {
 
 // tellGiven answers a refusal that was decided elsewhere.
 func (t *teller) tellGiven(w http.ResponseWriter, r *http.Request, given response, kind page.Body) {
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	id, _ := repl.GetString("http.request.uuid")
-	if id == "" {
-		id = uuid.NewString()
-	}
+	id := requestID(r)
 	h := &headerBlock{header: w.Header()}
 	challenge, retryAfter := given.header(h.header, r, "Www-Authenticate"), given.header(h.header, r, "Retry-After")
 	t.setCommon(h)
@@ -251,6 +246,7 @@ func (t *teller) tellGiven(w http.ResponseWriter, r *http.Request, given respons
 	if kind == page.HTML {
 		told.ReturnTo = page.ReturnTo(originalMethod(r), originalURI(r), t.queries)
 	}
+	t.privacy.restrain(&told)
 	t.send(w, r, h, told, kind, t.pages.Language(r.Header.Get("Accept-Language")))
 }
 

@@ -72,13 +72,14 @@ type requirement struct {
 type ruleID struct {
 	name   string // the operator's, or the source
 	source string
+	routes *routes // nil: the rule has no paths
 }
 
-func newRuleID(name, source string) ruleID {
+func newRuleID(name, source string, routes *routes) ruleID {
 	if name == "" {
 		name = source
 	}
-	return ruleID{name, source}
+	return ruleID{name, source, routes}
 }
 
 func (q *Require) check(issuers []string) error {
@@ -137,7 +138,7 @@ func (q *Require) compile(ctx caddy.Context, files addressFiles) (*requirement, 
 }
 
 func (q *Require) compileParts(ctx caddy.Context, files addressFiles) (*requirement, error) {
-	out := &requirement{ruleID: newRuleID(q.Name, q.Source), hide: q.Hide, narrowTold: tellMatchers(q.MatchRaw)}
+	out := &requirement{ruleID: newRuleID(q.Name, q.Source, newRoutes(&q.Selector)), hide: q.Hide, narrowTold: tellMatchers(q.MatchRaw)}
 	if q.Observe {
 		out.observed = new(observation)
 	}

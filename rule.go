@@ -65,7 +65,7 @@ func (p *PathRule) checkParts(option string, public bool) error {
 }
 
 func (p *PathRule) compile(ctx caddy.Context, files addressFiles) (*pathRule, error) {
-	out := &pathRule{ruleID: newRuleID("", p.Source), sensitive: p.SensitiveFiles}
+	out := &pathRule{ruleID: newRuleID("", p.Source, newRoutes(&p.Selector)), sensitive: p.SensitiveFiles}
 	var err error
 	switch {
 	case p.IP != nil:
