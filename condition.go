@@ -253,7 +253,8 @@ type visitor struct {
 	identity *identity // nil: anonymous
 	address  netip.Addr
 	now      func() time.Time
-	counted  bool // by throttles that look at the address
+	counted  bool   // by throttles that look at the address
+	from     string // where the credential was; empty without one
 }
 
 // holds judges one condition. Of an anonymous visitor nothing holds but ip; an

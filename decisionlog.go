@@ -53,7 +53,7 @@ func (t *teller) recordPass(r *http.Request, let admission) {
 	if entry == nil {
 		return
 	}
-	var out fieldList
+	out := make(fieldList, 0, 8)
 	t.addRequest(&out, r)
 	out.identity(let.identity, t.privacy)
 	entry.Write(append(out, zap.Bool("public", let.open))...)

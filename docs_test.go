@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -40,11 +41,43 @@ func readDoc(t testing.TB, name string) string {
 	return string(data)
 }
 
-// Every Caddyfile in the documents loads.
+// documents are all that may hold a Caddyfile.
+func documents(t testing.TB) []string {
+	t.Helper()
+	found := []string{"README.md", "xcaddy.md"}
+	for _, folder := range []string{"docs", "examples"} {
+		err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && (strings.HasSuffix(path, ".md") || isCaddyfile(path)) {
+				found = append(found, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return found
+}
+
+func isCaddyfile(path string) bool {
+	return strings.HasSuffix(path, ".caddyfile") || strings.HasPrefix(filepath.Base(path), "Caddyfile")
+}
+
+// caddyfilesOf are those in a document, or the one that it is.
+func caddyfilesOf(t testing.TB, path string) []string {
+	t.Helper()
+	if isCaddyfile(path) {
+		return []string{readDoc(t, path)}
+	}
+	return fences(readDoc(t, path), "caddyfile")
+}
+
+// Every Caddyfile in the documents and examples loads, and is in the form that
+// `caddy fmt` gives it.
 func TestDocumentedCaddyfilesLoad(t *testing.T) {
 	loaded := 0
-	for _, doc := range []string{"README.md", "xcaddy.md"} {
-		for i, caddyfile := range fences(readDoc(t, doc), "caddyfile") {
+	for _, doc := range documents(t) {
+		for i, caddyfile := range caddyfilesOf(t, doc) {
 			raw, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": doc})
 			if err != nil {
 				t.Errorf("%s, block %d: %v", doc, i+1, err)
@@ -64,7 +97,7 @@ func TestDocumentedCaddyfilesLoad(t *testing.T) {
 			loaded++
 		}
 	}
-	if loaded < 3 {
+	if loaded < 5 {
 		t.Errorf("found %d Caddyfiles", loaded)
 	}
 }

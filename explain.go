@@ -76,7 +76,7 @@ func (g *Gatehouse) explain(gate *gate, r *http.Request, v views, let admission,
 	if e.opens {
 		e.who.identity = gate.recognise(r, v)
 	} else {
-		e.who.identity, _ = gate.identify(r, v)
+		_ = gate.identify(r, v, e.who)
 	}
 	for _, list := range g.pathRules(gate) {
 		for i, rule := range list.compiled {

@@ -19,7 +19,7 @@ func (g *gate) hide(r *http.Request, who *visitor, rule ruleID, cause string) (a
 	if no != nil || let.preflight && g.cors != nil {
 		return let, no // a preflight is answered without a look at the path
 	}
-	return admission{}, &refusal{code: codeHidden, rule: rule, cause: cause, visitor: let.identity, standIn: neighbour.served.URL.Path}
+	return admission{}, &refusal{code: codeHidden, rule: rule, cause: cause, visitor: let.identity, from: who.from, standIn: neighbour.served.URL.Path}
 }
 
 // neighbour is the request for the nearest path that does not exist and is not

@@ -101,6 +101,7 @@ func (m *meters) checked(no *refusal, took time.Duration, remembers bool) {
 type tally struct {
 	requests                  *prometheus.CounterVec
 	passed, public, preflight prometheus.Counter
+	privacy                   privacy
 }
 
 // tally makes the series of a gate. They are there from the start with 0: what
@@ -109,6 +110,7 @@ type tally struct {
 func (m *meters) tally(g *gate) *tally {
 	t := &tally{
 		requests:  m.requests,
+		privacy:   g.teller.privacy,
 		passed:    m.requests.WithLabelValues(outcomePassed, "", ""),
 		public:    m.requests.WithLabelValues(outcomePublic, "", ""),
 		preflight: m.requests.WithLabelValues(outcomePreflight, "", ""),
@@ -158,7 +160,7 @@ func (t *tally) each(outcome string, q *requirement) {
 }
 
 func (t *tally) of(outcome string, c code, rule ruleID) prometheus.Counter {
-	return t.requests.WithLabelValues(outcome, string(c), label(rule.name))
+	return t.requests.WithLabelValues(outcome, string(c), label(t.privacy.rule(rule)))
 }
 
 // count counts a request that was decided.

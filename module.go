@@ -47,7 +47,8 @@ func init() {
 // After a refusal these are, but for what is hidden:
 //
 //   - `{http.gatehouse.code}` the reason, as in the response's `code`
-//   - `{http.gatehouse.rule}` name or file:line of the rule, if one refused
+//   - `{http.gatehouse.rule}` name or file:line of the rule, if one refused;
+//     empty with `privacy hipaa`
 //   - `{http.gatehouse.request_id}` the id that the visitor was told
 type Gatehouse struct {
 	// Who may sign tokens.
@@ -336,7 +337,7 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 	if no := g.limits.spendByAddress(requirements, who); no != nil {
 		return admission{}, no
 	}
-	if who.identity, no = g.identify(r, v); no != nil {
+	if no := g.identify(r, v, who); no != nil {
 		return admission{}, g.limits.rejected(no, who)
 	}
 	if no = admit(requirements, who); no == nil {
@@ -349,13 +350,13 @@ func (g *gate) judgeListed(r *http.Request, v views, who *visitor, passOver bool
 }
 
 // identify is the part that needs a credential.
-func (g *gate) identify(r *http.Request, v views) (*identity, *refusal) {
+func (g *gate) identify(r *http.Request, v views, who *visitor) *refusal {
 	cred, no := g.findCredential(r, v)
-	if no != nil {
-		return nil, no.in(cred)
+	if no == nil {
+		who.identity, no = g.authn.identify(r.Context(), cred)
 	}
-	id, no := g.authn.identify(r.Context(), cred)
-	return id, no.in(cred)
+	who.from = cred.from
+	return no.in(cred)
 }
 
 // recognise is identify on a public path: whoever sends a bad credential, or

@@ -124,7 +124,7 @@ func loadOrMakeDayKey(ctx context.Context, storage certmagic.Storage, now time.T
 func loadDayKey(ctx context.Context, storage certmagic.Storage, now time.Time) (*dayKey, error) {
 	data, err := storage.Load(ctx, pseudonymKeyName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil //nolint:nilerr // that there is none is the answer
 	}
 	if err != nil {
 		return nil, err

@@ -124,7 +124,7 @@ type refusal struct {
 // of notes who was refused.
 func (f *refusal) of(who *visitor) *refusal {
 	if f != nil {
-		f.visitor = who.identity
+		f.visitor, f.from = who.identity, who.from
 	}
 	return f
 }

@@ -214,3 +214,24 @@ func TestBrandsThatLookTheSameAreShared(t *testing.T) {
 		}
 	}
 }
+
+// A page in another code's words is that code's page, to the byte: neither the
+// code nor what else the refusal brings may show, nor get into what is kept.
+func TestWordsOfAnotherCode(t *testing.T) {
+	p := newPages(t, Options{Brands: []Brand{acme()}})
+	plain := Refusal{Status: 403, Code: "access_denied", RequestID: "id", Method: "GET"}
+	want, _, _ := p.Render(nil, HTML, "de", "", plain)
+	for _, code := range []string{"role_missing", "address_denied", "path_denied", "locked_out", "unheard_of"} {
+		r := plain
+		r.Code, r.Words = code, "access_denied"
+		for range 2 {
+			if got, _, _ := p.Render(nil, HTML, "de", "", r); string(got) != string(want) {
+				t.Errorf("%s: got\n%s\nwant\n%s", code, got, want)
+			}
+		}
+		body, _, _ := p.Render(nil, Problem, "de", "", r)
+		if !strings.Contains(string(body), `"title":"Zugriff verweigert","status":403,"detail":"Zugriff verweigert."`) || !strings.Contains(string(body), `"code":"`+code+`"`) {
+			t.Errorf("%s: %s", code, body)
+		}
+	}
+}
