@@ -173,6 +173,29 @@ func TestClientsMakeNoSeries(t *testing.T) {
 	}
 }
 
+// A scrape is one more place where a rule's name could tell what is behind the
+// gate: whoever reads metrics seldom may read records.
+func TestAttackResourcesFromMetrics(t *testing.T) {
+	for level, told := range map[string]bool{privacyNone: true, privacyGDPR: true, privacyHIPAA: false} {
+		t.Run(level, func(t *testing.T) {
+			s := newSite(t, "privacy "+level+meteredRules)
+			token := s.token(t, nil)
+			for _, target := range []string{"/denied", "/secret", "/named/x", "/quiet/x", "/trial/x", "/steps/x"} {
+				s.do(ask{target: target, token: token})
+			}
+			all := fmt.Sprint(s.series())
+			for _, rule := range []string{"admins", "quiet", "trial", "steps", "Caddyfile:"} {
+				if strings.Contains(all, rule) != told {
+					t.Errorf("the metrics tell of %s: %t", rule, !told)
+				}
+			}
+			if got := s.series()[requests(outcomeRefused, codeRoleMissing, "")]; (got == 1) == told {
+				t.Errorf("counted %v without the name of the rule", got)
+			}
+		})
+	}
+}
+
 // Who is locked out or throttled is counted, and the lock-out seen as long as it
 // lasts; a gate that only observes counts what it would have done.
 func TestMetricsOfLimits(t *testing.T) {

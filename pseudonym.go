@@ -124,14 +124,14 @@ func loadOrMakeDayKey(ctx context.Context, storage certmagic.Storage, now time.T
 func loadDayKey(ctx context.Context, storage certmagic.Storage, now time.Time) (*dayKey, error) {
 	data, err := storage.Load(ctx, pseudonymKeyName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilerr // that there is none is the answer
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	key := new(dayKey)
 	if json.Unmarshal(data, key) != nil || len(key.Key) != sha256.Size {
-		return nil, nil
+		return nil, nil //nolint:nilerr // that there is none is the answer
 	}
 	switch key.Day {
 	case dayOf(now):
