@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +40,7 @@ type App struct {
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
 	meters    *meters
+	events    *emitter
 
 	stop    context.CancelFunc
 	running []chan struct{} // closed when what Start began has ended
@@ -61,6 +64,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	a.outages = new(outages)
+	if a.events, err = newEmitter(ctx, a.log); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -81,6 +87,10 @@ func (a *App) Start() error {
 	}
 	if len(a.files) > 0 {
 		a.run(func() { pollAddressFiles(ctx, a.files, a.log) })
+	}
+	if len(a.remotes) > 0 {
+		watch := &keysWatch{slices.Collect(maps.Values(a.remotes)), make(map[*keyset.Remote]bool), a.events}
+		a.run(func() { watch.run(ctx) })
 	}
 	if len(a.observing) > 0 {
 		a.run(func() { remindOfObserving(ctx, a.observing, a.log) })

@@ -178,7 +178,8 @@ func (l *limiter) rejected(no *refusal, who *visitor) *refusal {
 	if wait == 0 {
 		return no
 	}
-	return &refusal{code: codeLockedOut, cause: no.cause, retryAfter: wait, from: no.from, token: no.token}
+	return &refusal{code: codeLockedOut, cause: no.cause, retryAfter: wait, from: no.from, token: no.token,
+		locks: wait == l.lock.Ban}
 }
 
 // spend counts a request with one throttle, if that counts addresses now, or

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -91,21 +90,14 @@ func runLogged(t *testing.T, s *signer, file, caddyfile string) *running {
 	cfg.Logging.Logs["default"].WriterRaw = writer
 	cfg.Logging.Logs["default"].EncoderRaw = json.RawMessage(`{"format":"json"}`)
 	cfg.Logging.Logs["default"].Level = "DEBUG"
+	earFor(t, cfg)
 	raw, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := caddy.Load(raw, true); err != nil {
+	if err := c.loadJSON(raw); err != nil {
 		t.Fatal(err)
 	}
-	app, err := caddy.ActiveContext().App("http")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, server := range app.(*caddyhttp.App).Servers {
-		c.server = server
-	}
-	c.gate = findGate(c.server.Routes)
 	return c
 }
 
@@ -200,6 +192,18 @@ func TestAttackPersonsFromLogsAndPages(t *testing.T) {
 					t.Errorf("the access log's own fields hold %q", word)
 				}
 			}
+			events := heardBy(t)
+			for _, word := range plantedPersons() {
+				hides := private.persons || word == plantedPath
+				if found := strings.Contains(events, word); found == hides {
+					t.Errorf("events hold %q: %t", word, found)
+				}
+			}
+			for _, word := range plantedResources() {
+				if found := strings.Contains(events, word); found == private.resources {
+					t.Errorf("events hold %q: %t", word, found)
+				}
+			}
 			if found := strings.Contains(answers, plantedAddress); found == private.persons {
 				t.Errorf("answers hold the address: %t", found)
 			}
@@ -222,6 +226,17 @@ func TestAttackPersonsFromLogsAndPages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// heardBy is all that events told during the test.
+func heardBy(t *testing.T) string {
+	t.Helper()
+	ear, _ := ears.Load(t.Name())
+	events := ear.(*eventEar).heard()
+	if len(events) < 80 {
+		t.Fatalf("%d events", len(events))
+	}
+	return fmt.Sprint(events)
 }
 
 // awaitPseudonyms waits for the key, which the server makes once it runs.

@@ -117,6 +117,8 @@ type refusal struct {
 	from string
 	// token is what the log may say of a token that was refused.
 	token *tokenFacts
+	// locks says that a lock-out begins with this refusal.
+	locks bool
 	// need is what a rule asked for, for the log: see have.
 	need []string
 }

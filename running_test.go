@@ -46,6 +46,11 @@ func (c *running) load(caddyfile string) error {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	return c.loadJSON(raw)
+}
+
+// loadJSON is load for a whole configuration.
+func (c *running) loadJSON(raw []byte) error {
 	if err := caddy.Load(raw, true); err != nil {
 		return err
 	}
