@@ -24,12 +24,12 @@ type rehearsal struct {
 	err error // the gate cannot have such a visitor
 }
 
-// rehearse is a copy of the gate that neither logs nor counts: no throttle and no
-// lockout speaks in a rehearsal.
+// rehearse is a copy of the gate that neither logs, nor keeps refusals, nor
+// counts: no throttle and no lockout speaks in a rehearsal.
 func (g *gate) rehearse(with *rehearsal) *gate {
 	out, told := *g, *g.teller
 	nothing := zap.NewNop()
-	told.log = nothing
+	told.log, told.recent = nothing, nil
 	out.teller, out.log, out.headers.log = &told, nothing, nothing
 	out.rules.observed = make([]*requirement, 0, len(g.rules.observed))
 	for _, q := range g.rules.observed {
