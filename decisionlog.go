@@ -48,7 +48,7 @@ func (t *teller) record(r *http.Request, no *refusal) {
 	if keep {
 		t.recent.add(no, now, fields)
 	}
-	if unlogged > 0 && entry != nil {
+	if unlogged > 0 {
 		fields = append(fields, zap.Int("unlogged", unlogged))
 	}
 	entry.Write(fields...)
