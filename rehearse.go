@@ -39,7 +39,7 @@ func (g *gate) rehearse(with *rehearsal) *gate {
 	}
 	out.forwarded = new(forwardedWatch)
 	out.forwarded.off.Store(true)
-	out.limits = nil
+	out.limits, out.tally, out.authn.meters = nil, nil, nil
 	out.rehearsal, out.observe = with, nil
 	if with.visitor != nil {
 		out.authn.assumed, with.err = g.authn.assume(with.visitor)
