@@ -136,6 +136,9 @@ func (g *recentRing) put(order uint64, now time.Time, text []byte) {
 	e := &g.entries[g.added%recentEach]
 	g.added++
 	e.order, e.at = order, now
+	if cap(e.data) < len(text) {
+		e.data = make([]byte, 0, len(text)) // append would take more
+	}
 	e.data = append(e.data[:0], text...)
 }
 
