@@ -41,6 +41,8 @@ type App struct {
 	buffers   *sync.Pool // of *[]byte, for bodies
 	meters    *meters
 	events    *emitter
+	recent    *recentRefusals
+	fixed     *fixedIssuers
 
 	stop    context.CancelFunc
 	running []chan struct{} // closed when what Start began has ended
@@ -63,7 +65,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.meters, err = newMeters(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	a.outages = new(outages)
+	a.outages, a.recent, a.fixed = new(outages), newRecentRefusals(), new(fixedIssuers)
 	if a.events, err = newEmitter(ctx, a.log); err != nil {
 		return err
 	}

@@ -22,12 +22,12 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "gatehouse",
-		Usage: "token|check|templates|preview ...",
+		Usage: "token|check|status|templates|preview ...",
 		Short: "Tools for the gatehouse handler",
 		Long: `
 Tools for the gatehouse handler. Results go to stdout, talk goes to stderr.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(tokenCommand(), checkCommand(), templatesCommand(), previewCommand())
+			cmd.AddCommand(tokenCommand(), checkCommand(), statusCommand(), templatesCommand(), previewCommand())
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		},
 	})

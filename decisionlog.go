@@ -27,24 +27,31 @@ const (
 	maxLoggedHave = 32
 )
 
-// record writes one line for each refusal. No token, cookie, signature, header
-// or query value is in it.
+// record writes one line for each refusal, and keeps the same for the admin API
+// whatever the log's level is. No token, cookie, signature, header or query value
+// is in it.
 func (t *teller) record(r *http.Request, no *refusal) {
 	entry := t.log.Check(t.challenge.effect(no.code).level, "refused")
-	if entry == nil {
+	now := t.now()
+	unlogged := 0
+	if entry != nil && no.code == codeKeysUnavailable {
+		var due bool
+		if unlogged, due = t.outages.tell(no.token.issuerName(), now); !due {
+			entry = nil
+		}
+	}
+	keep := t.recent.due(no, now)
+	if entry == nil && !keep {
 		return
 	}
-	var more []zap.Field
-	if no.code == codeKeysUnavailable {
-		unlogged, due := t.outages.tell(no.token.issuerName(), t.now())
-		if !due {
-			return
-		}
-		if unlogged > 0 {
-			more = append(more, zap.Int("unlogged", unlogged))
-		}
+	fields := t.fields(r, no)
+	if keep {
+		t.recent.add(no, now, fields)
 	}
-	entry.Write(append(t.fields(r, no), more...)...)
+	if unlogged > 0 {
+		fields = append(fields, zap.Int("unlogged", unlogged))
+	}
+	entry.Write(fields...)
 }
 
 // recordPass tells of a request that passes, where anybody wants to know.

@@ -36,6 +36,7 @@ type teller struct {
 	privacy   privacy
 	outages   *outages
 	events    *emitter
+	recent    *recentRefusals // nil: none are kept
 }
 
 func newTeller(log *zap.Logger, pages *page.Pages, challenge challenger, detail string, sources tokenSources) *teller {

@@ -32,8 +32,15 @@ const (
 // internalKey is the public key of `issuer internal`, as soon as it is there.
 type internalKey struct {
 	key    atomic.Pointer[token.Key]
+	failed atomic.Pointer[keyFailure]
 	loaded chan struct{}
 	done   chan struct{}
+}
+
+// keyFailure is why there is no key, or was none at first.
+type keyFailure struct {
+	err error
+	at  time.Time
 }
 
 func newInternalKey() *internalKey {
@@ -52,6 +59,7 @@ func (k *internalKey) start(ctx context.Context, storage certmagic.Storage, log 
 			if err == nil || ctx.Err() != nil {
 				return
 			}
+			k.failed.Store(&keyFailure{err, time.Now()})
 			log.Error("the key of issuer internal cannot be had; its tokens are answered 503 until it can", zap.Error(err))
 			select {
 			case <-ctx.Done():

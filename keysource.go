@@ -37,7 +37,9 @@ func (is *Issuer) compileKeys(name string, app *App) (issuerKeys, error) {
 		if err != nil {
 			return nil, err
 		}
-		return keySources{fixedKeys{keyset.NewStatic([]token.Key{key})}}, nil
+		keys := keyset.NewStatic([]token.Key{key})
+		app.fixed.add(name, kindSecret, "", keys)
+		return keySources{fixedKeys{keys}}, nil
 	case len(is.Keys) == 0:
 		remote, err := app.remote(keyset.Options{Issuer: name, MaxStale: time.Duration(is.MaxStale)})
 		if err != nil {
@@ -75,7 +77,9 @@ func openKeys(issuer, where string, maxStale time.Duration, app *App) (keySource
 	for _, w := range warnings {
 		app.warn("key file: "+w, where)
 	}
-	return fixedKeys{keyset.NewStatic(keys)}, nil
+	static := keyset.NewStatic(keys)
+	app.fixed.add(issuer, kindFile, where, static)
+	return fixedKeys{static}, nil
 }
 
 // fixedKeys are at hand from the start.

@@ -163,9 +163,10 @@ func (t *tally) of(outcome string, c code, rule ruleID) prometheus.Counter {
 	return t.requests.WithLabelValues(outcome, string(c), label(t.privacy.rule(rule)))
 }
 
-// count counts a request that was decided.
+// count counts a request that was decided. A nil *tally counts nothing.
 func (t *tally) count(let admission, no *refusal) {
 	switch {
+	case t == nil:
 	case no != nil && no.code == codeHidden:
 		t.of(outcomeHidden, no.code, no.rule).Inc()
 	case no != nil:
@@ -180,7 +181,11 @@ func (t *tally) count(let admission, no *refusal) {
 }
 
 // observe counts what would have been refused.
-func (t *tally) observe(no *refusal) { t.of(outcomeObserved, no.code, no.rule).Inc() }
+func (t *tally) observe(no *refusal) {
+	if t != nil {
+		t.of(outcomeObserved, no.code, no.rule).Inc()
+	}
+}
 
 // unruledCodes are the codes of refusals that no rule makes.
 func unruledCodes() []code {

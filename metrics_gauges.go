@@ -42,6 +42,13 @@ func (g *gauges) setLimits(store limit.Store) {
 	g.limits = store
 }
 
+// look returns what there is. The lists are only ever appended to.
+func (g *gauges) look() ([]*memory, []*keyset.Remote, limit.Store) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.memories, g.keys, g.limits
+}
+
 // Describe implements prometheus.Collector.
 func (*gauges) Describe(to chan<- *prometheus.Desc) {
 	of := gaugeDescs()
@@ -52,10 +59,7 @@ func (*gauges) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (g *gauges) Collect(to chan<- prometheus.Metric) {
-	g.mu.Lock()
-	memories, keys, limits := g.memories, g.keys, g.limits // the lists are only ever appended to
-	g.mu.Unlock()
-
+	memories, keys, limits := g.look()
 	of := gaugeDescs()
 	entries := 0
 	for _, m := range memories {

@@ -309,3 +309,21 @@ func BenchmarkCount(b *testing.B) {
 		}
 	})
 }
+
+// What expectations try at load was asked by nobody.
+func TestExpectationsAreNotCounted(t *testing.T) {
+	s := newSite(t, `
+		require /seen role admin
+		require /watched {
+			role admin
+			observe
+		}
+		expect 401 GET /
+		expect 403 GET /seen user=ada
+		expect 200 GET /watched user=ada`)
+	for name, value := range s.series() {
+		if value != 0 && strings.HasPrefix(name, "requests_total") {
+			t.Errorf("%s is %v", name, value)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 func init() {
 	caddy.RegisterModule(Gatehouse{})
 	caddy.RegisterModule(App{})
+	caddy.RegisterModule(adminAPI{})
 	httpcaddyfile.RegisterHandlerDirective("gatehouse", parseCaddyfile)
 	httpcaddyfile.RegisterDirectiveOrder("gatehouse", httpcaddyfile.Before, "basic_auth")
 }

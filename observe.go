@@ -33,7 +33,7 @@ func (g *gate) watch(r *http.Request, v views, let admission) {
 		}
 		n := q.observed.refused.Add(1)
 		g.tally.observe(no)
-		g.log.Info("would be refused", append(g.teller.fields(r, no), zap.Uint64("count", n))...)
+		g.recordObserved(r, no, n)
 	}
 }
 
@@ -62,8 +62,15 @@ func (g *gate) overlook(r *http.Request, let admission, no *refusal) (admission,
 	}
 	n := g.observe.refused.Add(1)
 	g.tally.observe(no)
-	g.log.Info("would be refused", append(g.teller.fields(r, no), zap.Uint64("count", n))...)
+	g.recordObserved(r, no, n)
 	return admission{identity: no.visitor, open: true}, nil
+}
+
+// recordObserved tells what would have been refused, the n-th of its kind.
+func (g *gate) recordObserved(r *http.Request, no *refusal, n uint64) {
+	fields := g.teller.fields(r, no)
+	g.teller.recent.addObserved(no, g.teller.now(), fields)
+	g.log.Info("would be refused", append(fields, zap.Uint64("count", n))...)
 }
 
 // observeReminder is how often the log says that a gate refuses nothing.

@@ -38,15 +38,19 @@ func privateSite(t *testing.T, level string) (c *running, logs string) {
 	t.Helper()
 	s := newSigner(t, testIssuer)
 	logs = filepath.Join(t.TempDir(), "log.json")
-	return runLogged(t, s, logs, `http://oncology.test:%[1]d {
+	return runLogged(t, s, logs, privateCaddyfile(s, level)), logs
+}
+
+func privateCaddyfile(s *signer, level string) string {
+	return `http://oncology.test:%[1]d {
 	log
 	@failing query fail=*
 	gatehouse {
-		issuer `+testIssuer+` {
-			keys `+s.keyFile+`
+		issuer ` + testIssuer + ` {
+			keys ` + s.keyFile + `
 			audience panel
 		}
-		privacy `+level+`
+		privacy ` + level + `
 		deny /oncology-denied/*
 		hide /oncology-hidden/*
 		require /oncology-role/* {
@@ -74,7 +78,7 @@ func privateSite(t *testing.T, level string) (c *running, logs string) {
 	}
 	respond next
 }
-`), logs
+`
 }
 
 // runLogged is run with all logs in a file.

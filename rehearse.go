@@ -24,12 +24,12 @@ type rehearsal struct {
 	err error // the gate cannot have such a visitor
 }
 
-// rehearse is a copy of the gate that neither logs nor counts: no throttle and no
-// lockout speaks in a rehearsal.
+// rehearse is a copy of the gate that neither logs, nor keeps refusals, nor
+// counts: no throttle and no lockout speaks in a rehearsal.
 func (g *gate) rehearse(with *rehearsal) *gate {
 	out, told := *g, *g.teller
 	nothing := zap.NewNop()
-	told.log, told.events = nothing, nil
+	told.log, told.events, told.recent = nothing, nil, nil
 	out.teller, out.log, out.headers.log = &told, nothing, nothing
 	out.rules.observed = make([]*requirement, 0, len(g.rules.observed))
 	for _, q := range g.rules.observed {
@@ -39,7 +39,7 @@ func (g *gate) rehearse(with *rehearsal) *gate {
 	}
 	out.forwarded = new(forwardedWatch)
 	out.forwarded.off.Store(true)
-	out.limits = nil
+	out.limits, out.tally, out.authn.meters = nil, nil, nil
 	out.rehearsal, out.observe = with, nil
 	if with.visitor != nil {
 		out.authn.assumed, with.err = g.authn.assume(with.visitor)

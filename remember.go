@@ -34,8 +34,9 @@ const (
 // keeps no goroutine: time is looked at when an entry is used. Its tables are
 // made for the first token, since most of a thousand sites see none for long.
 type memory struct {
-	tables func() tables
-	good   atomic.Pointer[goodTokens] // of tables; nil before the first token
+	capacity int
+	tables   func() tables
+	good     atomic.Pointer[goodTokens] // of tables; nil before the first token
 }
 
 type tables struct {
@@ -65,7 +66,7 @@ func newMemory(entries int) *memory {
 	if entries == 0 {
 		return nil
 	}
-	m := new(memory)
+	m := &memory{capacity: entries}
 	m.tables = sync.OnceValue(func() tables {
 		t := newTables(entries)
 		m.good.Store(t.good)

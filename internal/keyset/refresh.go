@@ -61,6 +61,7 @@ func (r *Remote) refresh(ctx context.Context) time.Duration {
 		return 0
 	}
 	if err != nil {
+		err = redactedError{err, Redact(err.Error(), r.opts.URL, r.src.uri)}
 		r.failures++
 		wait = backOff(r.failures)
 		r.log().Warn("cannot refresh the keys", zap.Error(err), zap.Duration("next_attempt", wait), zap.Bool("keys_at_hand", r.Ready()))
@@ -75,6 +76,7 @@ func (r *Remote) refresh(ctx context.Context) time.Duration {
 		r.fetches++
 	} else {
 		r.failed++
+		r.failure, r.failedAt = err.Error(), time.Now()
 	}
 	r.release(nil)
 	r.mu.Unlock()
@@ -104,7 +106,7 @@ func (r *Remote) fetch(ctx context.Context) (time.Duration, error) {
 	}
 	warning := strings.Join(warnings, "; ")
 	if warning != "" && warning != r.lastWarning { // once, not after each refresh
-		r.log().Warn("keys of the issuer are left out", zap.String("url", r.src.uri), zap.String("reason", warning))
+		r.log().Warn("keys of the issuer are left out", zap.String("url", bareURL(r.src.uri)), zap.String("reason", warning))
 	}
 	r.lastWarning = warning
 	r.src.etag = a.etag
@@ -127,7 +129,7 @@ func (r *Remote) publish(s *set) {
 	}
 	r.set.Store(s)
 	if old == nil || old.generation != s.generation {
-		r.log().Info("the keys of the issuer are at hand", zap.String("url", s.uri),
+		r.log().Info("the keys of the issuer are at hand", zap.String("url", bareURL(s.uri)),
 			zap.Strings("kids", s.keyIDs()), zap.Uint64("generation", s.generation))
 	}
 }

@@ -79,6 +79,8 @@ type Remote struct {
 	next     time.Time     // of the next attempt
 	lastAsk  time.Time
 	lastErr  error
+	failure  string // the last one
+	failedAt time.Time
 	fetches  uint64 // good attempts
 	failed   uint64
 
@@ -168,29 +170,35 @@ func (r *Remote) FetchedAt() time.Time {
 type Status struct {
 	Issuer      string
 	URL         string    // of the JWKS, once known
-	KeyIDs      []string  // in the issuer's order; empty for a key without kid
+	Keys        []KeyInfo // in the issuer's order
 	FetchedAt   time.Time // last good fetch
 	NextAttempt time.Time
 	LastError   string // of the last attempt; empty if it was good
+	LastFailure string // of the last attempt that was not good, since the set was made
 	Generation  uint64
 	Stale       bool   // there were keys, but too long ago
 	Fetches     uint64 // attempts that were good, since the set was made
 	Failures    uint64 // attempts that were not
+
+	LastFailureAt time.Time
 }
 
-// Status tells the state of the set.
+// Status tells the state of the set. URLs in it, also those in errors, are without user-info and query: keys may be
+// behind a password.
 func (r *Remote) Status() Status {
 	status := Status{Issuer: r.opts.Issuer, URL: r.opts.URL}
 	if s := r.set.Load(); s != nil {
 		status.URL, status.FetchedAt, status.Generation = s.uri, s.fetchedAt, s.generation
 		status.Stale = r.stale(s)
-		status.KeyIDs = s.keyIDs()
+		status.Keys = InfoOf(s.keys...)
 	}
+	status.URL = bareURL(status.URL)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	status.NextAttempt, status.Fetches, status.Failures = r.next, r.fetches, r.failed
+	status.LastFailure, status.LastFailureAt = r.failure, r.failedAt
 	if r.lastErr != nil {
-		status.LastError = r.lastErr.Error()
+		status.LastError = r.failure
 	}
 	return status
 }

@@ -269,13 +269,13 @@ func TestStatus(t *testing.T) {
 		i := newIssuer()
 		i.answer(jwksURL, replies(200, setOf(edJWK("a"), ecJWK("b"))))
 		r := remote(t, i)
-		if got := r.Status(); got.URL != jwksURL || got.Generation != 0 || got.Stale || len(got.KeyIDs) != 0 {
+		if got := r.Status(); got.URL != jwksURL || got.Generation != 0 || got.Stale || len(got.Keys) != 0 {
 			t.Fatalf("before Start: %+v", got)
 		}
 		r.Start(nil)
 		synctest.Wait()
 		got := r.Status()
-		if fmt.Sprint(got.KeyIDs) != "[a b]" || !got.FetchedAt.Equal(time.Now()) || got.Generation != 1 || got.Stale || got.LastError != "" || !r.Ready() {
+		if len(got.Keys) != 2 || got.Keys[0].ID != "a" || got.Keys[1].ID != "b" || !got.FetchedAt.Equal(time.Now()) || got.Generation != 1 || got.Stale || got.LastError != "" || !r.Ready() {
 			t.Fatalf("after the first fetch: %+v", got)
 		}
 		if got.Issuer == "" || got.Issuer != r.opts.Issuer || got.Fetches != 1 || got.Failures != 0 {

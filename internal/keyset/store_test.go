@@ -55,7 +55,7 @@ func TestTheLastGoodSetSurvivesARestartDuringAnOutage(t *testing.T) {
 				if time.Since(begun) != 0 {
 					t.Fatal("the request waited for the issuer")
 				}
-				if got := r.Status(); len(got.KeyIDs) != 3 || got.Generation != 1 || time.Since(got.FetchedAt) != 23*time.Hour {
+				if got := r.Status(); len(got.Keys) != 3 || got.Generation != 1 || time.Since(got.FetchedAt) != 23*time.Hour {
 					t.Fatalf("status %+v", got)
 				}
 				time.Sleep(time.Hour + time.Second) // max_stale counts from the fetch, not from the restart

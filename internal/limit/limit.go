@@ -44,6 +44,10 @@ type Store interface {
 
 	// Banned says how many keys are banned.
 	Banned(now time.Time) int
+
+	// Used says how many records hold something, and Size how many there can be.
+	Used(now time.Time) int
+	Size() int
 }
 
 // Keys makes keys that nobody outside can guess or aim at: which records share a place in the store is a secret of this

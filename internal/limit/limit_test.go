@@ -211,3 +211,14 @@ func BenchmarkSpend(b *testing.B) {
 		table.Spend(keys.Key("rule", "192.0.2.1"), r, begin)
 	}
 }
+
+// What is counted is in use until it would be forgotten.
+func TestUsed(t *testing.T) {
+	table, keys := NewTable(), NewKeys()
+	for i := range 10 {
+		table.Spend(keys.Key("x", fmt.Sprint(i)), Rate{N: 1, Per: time.Minute}, begin)
+	}
+	if now, later := table.Used(begin), table.Used(begin.Add(time.Minute)); now != 10 || later != 0 || table.Size() < Entries {
+		t.Errorf("%d in use of %d, and %d a minute later; want 10 and 0", now, table.Size(), later)
+	}
+}

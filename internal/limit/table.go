@@ -93,6 +93,28 @@ func (t *Table) Banned(now time.Time) int {
 	return n
 }
 
+// Used implements Store. It looks at every record.
+func (t *Table) Used(now time.Time) int {
+	at, n := now.UnixNano(), 0
+	for i := range t.buckets {
+		b := &t.buckets[i]
+		b.mu.Lock()
+		for j := range b.records {
+			if b.records[j].live(at) {
+				n++
+			}
+		}
+		if b.shared.live(at) {
+			n++
+		}
+		b.mu.Unlock()
+	}
+	return n
+}
+
+// Size implements Store: with the record that each bucket shares.
+func (*Table) Size() int { return Entries + buckets }
+
 func (t *Table) bucket(k Key) *bucket {
 	return &t.buckets[binary.LittleEndian.Uint64(k[:])%buckets]
 }

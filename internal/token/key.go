@@ -87,6 +87,21 @@ func (k Key) Fits(alg string) bool {
 	return slices.Contains(k.algorithms, canonicalAlgorithm(alg))
 }
 
+// Type returns the key's kty (RFC 7518 section 6.1, RFC 8037 section 2); "" for the zero Key.
+func (k Key) Type() string {
+	switch k.material.(type) {
+	case *rsa.PublicKey:
+		return "RSA"
+	case *ecdsa.PublicKey:
+		return "EC"
+	case ed25519.PublicKey:
+		return "OKP"
+	case []byte:
+		return "oct"
+	}
+	return ""
+}
+
 // Thumbprint returns the RFC 7638 SHA-256 thumbprint, for logs and status; "" for a secret, whose thumbprint would
 // let anyone who reads the log test guesses.
 func (k Key) Thumbprint() string { return k.thumbprint }
