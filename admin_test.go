@@ -591,7 +591,8 @@ func TestRecentRefusalsServeManyGoroutines(t *testing.T) {
 	wg.Wait()
 }
 
-// BenchmarkRecent states what keeping refusals adds to one.
+// BenchmarkRecent states what keeping refusals adds to one: where each is kept,
+// and in a flood, of which most are left out.
 func BenchmarkRecent(b *testing.B) {
 	signer := newBenchSigner(b, "EdDSA")
 	server := signer.site(b, "require /admin/* role admin")
@@ -602,9 +603,18 @@ func BenchmarkRecent(b *testing.B) {
 			token := signer.token(b)
 			c.token = func(int) string { return token }
 		}
-		for name, r := range map[string]*recentRefusals{"kept": recent, "not_kept": nil} {
-			b.Run(c.name+"/"+name, func(b *testing.B) {
-				kept.recent = r
+		now := time.Now()
+		slowly := func() time.Time {
+			now = now.Add(recentFor)
+			return now
+		}
+		for _, how := range []struct {
+			name   string
+			recent *recentRefusals
+			now    func() time.Time
+		}{{"none_kept", nil, time.Now}, {"flood", recent, time.Now}, {"each_kept", recent, slowly}} {
+			b.Run(c.name+"/"+how.name, func(b *testing.B) {
+				kept.recent, kept.now = how.recent, how.now
 				c.run(b, server, false)
 			})
 		}
