@@ -38,6 +38,8 @@ type App struct {
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
 	meters    *meters
+	events    *emitter // nil: nobody is told
+	ctx       caddy.Context
 
 	stop    context.CancelFunc
 	running []chan struct{} // closed when what Start began has ended
@@ -60,8 +62,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.meters, err = newMeters(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	a.outages = new(outages)
-	return nil
+	a.outages, a.ctx = new(outages), ctx
+	a.events, err = newEmitter(ctx, a.log)
+	return err
 }
 
 // Start begins to fetch keys. It does not wait for them: an issuer that is out
@@ -73,6 +76,11 @@ func (a *App) Start() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
+	a.events.start()
+	if len(a.remotes) > 0 {
+		watch := newStaleWatch(a.remotes, a.events.from(a.ctx))
+		a.run(func() { watch.run(ctx) })
+	}
 	if a.builtin != nil {
 		a.builtin.start(ctx, a.storage, a.log)
 	}
@@ -117,6 +125,7 @@ func (a *App) Stop() error {
 	for _, ended := range a.running {
 		<-ended
 	}
+	a.events.stop()
 	return nil
 }
 

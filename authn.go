@@ -43,6 +43,7 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 	now := a.now()
 	if id := a.memory.recall(c.raw, now); id != nil {
 		a.meters.hit()
+		traceCache(ctx, cacheHit)
 		return id, nil
 	}
 	unverified, err := token.Parse(c.raw, a.limit)
@@ -60,8 +61,10 @@ func (a *authenticator) identify(ctx context.Context, c credential) (*identity, 
 	}
 	sum := sha256.Sum256([]byte(c.raw))
 	if no := a.memory.recallRejected(sum, now); no != nil {
+		traceCache(ctx, cacheHit)
 		return nil, no
 	}
+	traceCache(ctx, cacheMiss)
 	generation := issuer.keys.Generation()
 	id, no := a.verify(ctx, issuer, unverified, now)
 	if no != nil {

@@ -35,6 +35,7 @@ type teller struct {
 	onRefusal string
 	privacy   privacy
 	outages   *outages
+	events    eventSource
 }
 
 func newTeller(log *zap.Logger, pages *page.Pages, challenge challenger, detail string, sources tokenSources) *teller {
@@ -64,6 +65,7 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 	id := requestID(r)
 	t.markAccessLog(r, no)
 	t.record(r, no)
+	t.emit(r, no)
 	if no.code == codeHidden {
 		// For gRPC too: a status in trailers would tell it from what is missing.
 		// No placeholders: neither may an error route that tells them.

@@ -165,18 +165,30 @@ func (t *tally) of(outcome string, c code, rule ruleID) prometheus.Counter {
 
 // count counts a request that was decided.
 func (t *tally) count(let admission, no *refusal) {
+	switch outcome := outcomeOf(let, no); outcome {
+	case outcomePassed:
+		t.passed.Inc()
+	case outcomePublic:
+		t.public.Inc()
+	case outcomePreflight:
+		t.preflight.Inc()
+	default:
+		t.of(outcome, no.code, no.rule).Inc()
+	}
+}
+
+func outcomeOf(let admission, no *refusal) string {
 	switch {
 	case no != nil && no.code == codeHidden:
-		t.of(outcomeHidden, no.code, no.rule).Inc()
+		return outcomeHidden
 	case no != nil:
-		t.of(outcomeRefused, no.code, no.rule).Inc()
+		return outcomeRefused
 	case let.preflight:
-		t.preflight.Inc()
+		return outcomePreflight
 	case let.open:
-		t.public.Inc()
-	default:
-		t.passed.Inc()
+		return outcomePublic
 	}
+	return outcomePassed
 }
 
 // observe counts what would have been refused.

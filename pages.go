@@ -268,7 +268,7 @@ func (g *Gatehouse) compileTeller(ctx caddy.Context, app *App, sources tokenSour
 	}
 	t := newTeller(log, pages, challenge, config.Detail, sources)
 	t.onRefusal = g.OnRefusal
-	t.privacy, t.outages = g.compilePrivacy(app), app.outages
+	t.privacy, t.outages, t.events = g.compilePrivacy(app), app.outages, app.events.from(ctx)
 	t.formats, t.buffers, t.framed = formats, app.buffers, len(opts.FrameAncestors) > 0
 	return t, nil
 }
