@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -40,9 +38,10 @@ type App struct {
 	libraries map[page.Sources]*page.Library
 	buffers   *sync.Pool // of *[]byte, for bodies
 	meters    *meters
-	events    *emitter
+	events    *emitter // nil: nobody is told
 	recent    *recentRefusals
 	fixed     *fixedIssuers
+	ctx       caddy.Context
 
 	stop    context.CancelFunc
 	running []chan struct{} // closed when what Start began has ended
@@ -65,11 +64,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.meters, err = newMeters(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	a.outages, a.recent, a.fixed = new(outages), newRecentRefusals(), new(fixedIssuers)
-	if a.events, err = newEmitter(ctx, a.log); err != nil {
-		return err
-	}
-	return nil
+	a.outages, a.recent, a.fixed, a.ctx = new(outages), newRecentRefusals(), new(fixedIssuers), ctx
+	a.events, err = newEmitter(ctx, a.log)
+	return err
 }
 
 // Start begins to fetch keys. It does not wait for them: an issuer that is out
@@ -81,6 +78,11 @@ func (a *App) Start() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
+	a.events.start()
+	if len(a.remotes) > 0 {
+		watch := newStaleWatch(a.remotes, a.events.from(a.ctx))
+		a.run(func() { watch.run(ctx) })
+	}
 	if a.builtin != nil {
 		a.builtin.start(ctx, a.storage, a.log)
 	}
@@ -89,10 +91,6 @@ func (a *App) Start() error {
 	}
 	if len(a.files) > 0 {
 		a.run(func() { pollAddressFiles(ctx, a.files, a.log) })
-	}
-	if len(a.remotes) > 0 {
-		watch := &keysWatch{slices.Collect(maps.Values(a.remotes)), make(map[*keyset.Remote]bool), a.events}
-		a.run(func() { watch.run(ctx) })
 	}
 	if len(a.observing) > 0 {
 		a.run(func() { remindOfObserving(ctx, a.observing, a.log) })
@@ -129,6 +127,7 @@ func (a *App) Stop() error {
 	for _, ended := range a.running {
 		<-ended
 	}
+	a.events.stop()
 	return nil
 }
 

@@ -35,7 +35,7 @@ type teller struct {
 	onRefusal string
 	privacy   privacy
 	outages   *outages
-	events    *emitter
+	events    eventSource
 	recent    *recentRefusals // nil: none are kept
 }
 
@@ -66,7 +66,7 @@ func (t *teller) refuse(w http.ResponseWriter, r *http.Request, no *refusal) (er
 	id := requestID(r)
 	t.markAccessLog(r, no)
 	t.record(r, no)
-	defer t.announce(r, no)()
+	t.emit(r, no)
 	if no.code == codeHidden {
 		// For gRPC too: a status in trailers would tell it from what is missing.
 		// No placeholders: neither may an error route that tells them.

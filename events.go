@@ -3,7 +3,6 @@ package gatehouse
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
@@ -13,11 +12,9 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-
-	"github.com/caddy-gatehouse/gatehouse/internal/keyset"
 )
 
-// Events for Caddy's `events` app. docs/events.md says what each one holds.
+// Events that Caddy's events app is told.
 const (
 	eventRefused            = "gatehouse.refused"
 	eventCredentialRejected = "gatehouse.credential_rejected"
@@ -25,29 +22,49 @@ const (
 	eventKeysStale          = "gatehouse.keys_stale"
 )
 
-// keysLookInterval is how often the gates' app looks for keys that went stale.
-const keysLookInterval = time.Second
+const (
+	// eventQueue is how many events wait for their handlers at most.
+	eventQueue = 1024
 
-// emitter hands events to Caddy's events app, for all gates of a configuration.
-// It lets them out once the whole configuration runs: before that the events app
-// may still be taking in its subscriptions, without a lock. One that is only
-// tried out never runs, and emits nothing.
+	// eventsDrain is how long a configuration that ends waits for handlers.
+	eventsDrain = 2 * time.Second
+)
+
+// emitter emits the events of one configuration, one after the other. Caddy runs
+// handlers within Emit, and lets them abort what they are told of. Here they do
+// neither in a request: a handler that is slow, hangs or panics must not keep a
+// refusal from being sent, nor make a flood of them expensive. A nil emitter emits
+// nothing.
 type emitter struct {
-	app  *caddyevents.App
-	ctx  caddy.Context //nolint:containedctx // events are emitted by one
-	log  *zap.Logger
+	app   *caddyevents.App
+	log   *zap.Logger
+	queue chan event
+	// live is set once the whole configuration runs. Before that the events app
+	// may still be taking in its subscriptions, without a lock.
 	live atomic.Bool
+	lost atomic.Uint64 // since the log was told
+
+	quit      chan struct{} // closed when no more events will come
+	abandoned chan struct{} // closed when nobody waits for handlers any more
+	ended     chan struct{} // closed when the last handler has returned
 }
 
-// newEmitter is for Provision.
+// event waits for its handlers.
+type event struct {
+	ctx  caddy.Context
+	name string
+	data map[string]any
+}
+
 func newEmitter(ctx caddy.Context, log *zap.Logger) (*emitter, error) {
 	module, err := ctx.App("events")
 	if err != nil {
 		return nil, fmt.Errorf("getting the events app: %w", err)
 	}
-	// A context that names no module: once Provision is over its own names
-	// whatever module Caddy loaded next.
-	e := &emitter{app: module.(*caddyevents.App), ctx: caddy.Context{Context: ctx.Context}, log: log}
+	e := &emitter{
+		app: module.(*caddyevents.App), log: log, queue: make(chan event, eventQueue),
+		quit: make(chan struct{}), abandoned: make(chan struct{}), ended: make(chan struct{}),
+	}
 	return e, e.app.On("started", e)
 }
 
@@ -57,104 +74,126 @@ func (e *emitter) Handle(context.Context, caddy.Event) error {
 	return nil
 }
 
-// wants reports that somebody would see the event. Nothing is built for one that
-// nobody wants. A nil *emitter emits nothing.
-func (e *emitter) wants(name string) bool {
-	return e != nil && e.live.Load() && e.app.ShouldEmit(name)
+func (e *emitter) start() {
+	if e != nil {
+		go e.run()
+	}
 }
 
-// emit returns when all handlers have. What they do, even a panic, changes
-// nothing of what the gate does.
-func (e *emitter) emit(name string, data map[string]any) {
+// stop lets handlers finish what they were told, for a while.
+func (e *emitter) stop() {
+	if e == nil {
+		return
+	}
+	close(e.quit)
+	timer := time.NewTimer(eventsDrain)
+	defer timer.Stop()
+	select {
+	case <-e.ended:
+	case <-timer.C:
+		close(e.abandoned)
+		e.log.Warn("event handlers take too long to end; what they were still to be told is lost", zap.Int("lost", len(e.queue)))
+	}
+}
+
+func (e *emitter) run() {
+	defer close(e.ended)
+	for !e.isAbandoned() {
+		select {
+		case ev := <-e.queue:
+			e.deliver(ev)
+		case <-e.quit:
+			e.drain()
+			return
+		}
+	}
+}
+
+func (e *emitter) drain() {
+	for !e.isAbandoned() {
+		select {
+		case ev := <-e.queue:
+			e.deliver(ev)
+		default:
+			return
+		}
+	}
+}
+
+func (e *emitter) isAbandoned() bool {
+	select {
+	case <-e.abandoned:
+		return true
+	default:
+		return false
+	}
+}
+
+// deliver runs the handlers. That one aborts the event changes nothing: what it
+// tells of has happened.
+func (e *emitter) deliver(ev event) {
 	defer func() {
 		if p := recover(); p != nil {
-			e.log.Error("panic in a handler of events", zap.String("event", name), zap.String("panic", fmt.Sprintf("%T", p)), zap.ByteString("stack", debug.Stack()))
+			e.log.Error("panic in an event handler", zap.String("event", ev.name), zap.String("panic", fmt.Sprintf("%T", p)), zap.ByteString("stack", debug.Stack()))
 		}
 	}()
-	e.app.Emit(e.ctx, name, data)
+	if lost := e.lost.Swap(0); lost > 0 {
+		e.log.Warn("events were lost: their handlers are too slow", zap.Uint64("lost", lost))
+	}
+	e.app.Emit(ev.ctx, ev.name, ev.data)
 }
 
-// announce readies the events of a refusal, and returns what emits them: the
-// request is looked at now, and handlers run when the client has its answer.
-func (t *teller) announce(r *http.Request, no *refusal) func() {
-	var names []string
-	for _, name := range [...]string{eventRefused, eventCredentialRejected, eventLockedOut} {
-		if no.is(name) && t.events.wants(name) {
-			names = append(names, name)
-		}
-	}
-	if names == nil {
-		return func() {}
-	}
-	data := fieldMap(t.fields(r, no))
-	if no.retryAfter > 0 {
-		data["retry_after"] = seconds(no.retryAfter)
-	}
-	return func() {
-		for _, name := range names {
-			t.events.emit(name, maps.Clone(data))
-		}
-	}
+// eventSource is an emitter for one gate, or for the app. The zero value emits nothing.
+type eventSource struct {
+	*emitter
+	ctx caddy.Context
 }
 
-// is reports that the refusal is an event of that name.
-func (f *refusal) is(event string) bool {
-	switch event {
-	case eventRefused:
-		return true
-	case eventCredentialRejected:
-		return f.code == codeTokenInvalid || f.code == codeCredentialsMalformed || f.code == codeLockedOut
-	case eventLockedOut:
-		return f.locks
-	}
-	return false
+// from leaves out which module emits: Caddy's context names, once Provision is
+// over, whatever module was loaded next.
+func (e *emitter) from(ctx caddy.Context) eventSource {
+	return eventSource{e, caddy.Context{Context: ctx.Context}}
 }
 
-// fieldMap has the fields of a record by name.
-func fieldMap(fields []zap.Field) map[string]any {
-	enc := zapcore.NewMapObjectEncoder()
-	for _, f := range fields {
-		f.AddTo(enc)
-	}
-	return enc.Fields
+// wants says whether anybody would notice the event: ask before its data is
+// gathered.
+func (s eventSource) wants(name string) bool {
+	return s.emitter != nil && s.live.Load() && s.app.ShouldEmit(name)
 }
 
-// keysWatch tells once of keys that cannot be used any more, and anew after
-// they could.
-type keysWatch struct {
-	sets   []*keyset.Remote
-	told   map[*keyset.Remote]bool
-	events *emitter
-}
-
-func (w *keysWatch) run(ctx context.Context) {
-	ticker := time.NewTicker(keysLookInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if w.events.wants(eventKeysStale) {
-			w.look()
-		}
+// emit never waits. Handlers may change the data.
+func (s eventSource) emit(name string, data map[string]any) {
+	select {
+	case s.queue <- event{s.ctx, name, data}:
+	default:
+		s.lost.Add(1)
 	}
 }
 
-func (w *keysWatch) look() {
-	for _, set := range w.sets {
-		status := set.Status()
-		unusable := status.Stale || status.FetchedAt.IsZero() && status.Failures > 0
-		if unusable && !w.told[set] {
-			data := map[string]any{"issuer": status.Issuer}
-			if !status.FetchedAt.IsZero() {
-				data["keys_age_seconds"] = int64(time.Since(status.FetchedAt) / time.Second)
-			}
-			w.events.emit(eventKeysStale, data)
-		}
-		w.told[set] = unusable
+// emit tells events of a refusal.
+func (t *teller) emit(r *http.Request, no *refusal) {
+	t.emitOne(eventRefused, r, no)
+	if no.code.rejectsCredential() || no.code == codeLockedOut {
+		t.emitOne(eventCredentialRejected, r, no)
 	}
+	if no.locksOut {
+		t.emitOne(eventLockedOut, r, no)
+	}
+}
+
+func (t *teller) emitOne(name string, r *http.Request, no *refusal) {
+	if !t.events.wants(name) {
+		return
+	}
+	// The same facts as in the log, so that privacy holds here too.
+	data := zapcore.NewMapObjectEncoder()
+	for _, field := range t.fields(r, no) {
+		field.AddTo(data)
+	}
+	if no.locksOut {
+		zap.Int("ban_seconds", seconds(no.retryAfter)).AddTo(data)
+	}
+	t.events.emit(name, data.Fields)
 }
 
 // Interface guard

@@ -166,7 +166,7 @@ func network(addr netip.Addr) (string, bool) {
 // rejected counts a refusal of a credential, and turns it into a lock-out where
 // there were too many.
 func (l *limiter) rejected(no *refusal, who *visitor) *refusal {
-	if l == nil || l.lock == nil || no.code != codeTokenInvalid && no.code != codeCredentialsMalformed {
+	if l == nil || l.lock == nil || !no.code.rejectsCredential() {
 		return no
 	}
 	net, known := network(who.address)
@@ -178,8 +178,8 @@ func (l *limiter) rejected(no *refusal, who *visitor) *refusal {
 	if wait == 0 {
 		return no
 	}
-	return &refusal{code: codeLockedOut, cause: no.cause, retryAfter: wait, from: no.from, token: no.token,
-		locks: wait == l.lock.Ban}
+	// A ban is not prolonged: all of it is left only where it begins.
+	return &refusal{code: codeLockedOut, cause: no.cause, retryAfter: wait, from: no.from, token: no.token, locksOut: wait == l.lock.Ban}
 }
 
 // spend counts a request with one throttle, if that counts addresses now, or

@@ -165,19 +165,34 @@ func (t *tally) of(outcome string, c code, rule ruleID) prometheus.Counter {
 
 // count counts a request that was decided. A nil *tally counts nothing.
 func (t *tally) count(let admission, no *refusal) {
-	switch {
-	case t == nil:
-	case no != nil && no.code == codeHidden:
-		t.of(outcomeHidden, no.code, no.rule).Inc()
-	case no != nil:
-		t.of(outcomeRefused, no.code, no.rule).Inc()
-	case let.preflight:
-		t.preflight.Inc()
-	case let.open:
-		t.public.Inc()
-	default:
-		t.passed.Inc()
+	if t == nil {
+		return
 	}
+	switch outcome := outcomeOf(let, no); outcome {
+	case outcomePassed:
+		t.passed.Inc()
+	case outcomePublic:
+		t.public.Inc()
+	case outcomePreflight:
+		t.preflight.Inc()
+	default:
+		t.of(outcome, no.code, no.rule).Inc()
+	}
+}
+
+// outcomeOf is what became of a request.
+func outcomeOf(let admission, no *refusal) string {
+	switch {
+	case no != nil && no.code == codeHidden:
+		return outcomeHidden
+	case no != nil:
+		return outcomeRefused
+	case let.preflight:
+		return outcomePreflight
+	case let.open:
+		return outcomePublic
+	}
+	return outcomePassed
 }
 
 // observe counts what would have been refused.

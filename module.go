@@ -222,7 +222,7 @@ func (g *Gatehouse) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddy
 	caddyhttp.SetVar(r.Context(), tellerVar, g.gate.teller)
 	let, no := g.gate.decide(r)
 	g.gate.tally.count(let, no)
-	traceVerdict(r.Context(), g.gate.teller.privacy, let, no)
+	g.gate.trace(r, let, no)
 	if no != nil {
 		return g.gate.teller.refuse(w, r, no)
 	}

@@ -89,6 +89,12 @@ func (c code) effect() effect {
 	return effect{status: 500, level: zapcore.ErrorLevel}
 }
 
+// rejectsCredential says that a credential was forged, foreign or malformed. One
+// that is missing, or was good once, is not.
+func (c code) rejectsCredential() bool {
+	return c == codeTokenInvalid || c == codeCredentialsMalformed
+}
+
 // refusal is a verdict against a request. A nil *refusal is not a pass by
 // itself: judge returns the visitor beside it.
 type refusal struct {
@@ -117,8 +123,8 @@ type refusal struct {
 	from string
 	// token is what the log may say of a token that was refused.
 	token *tokenFacts
-	// locks says that a lock-out begins with this refusal.
-	locks bool
+	// locksOut says that a lock-out begins with this refusal.
+	locksOut bool
 	// need is what a rule asked for, for the log: see have.
 	need []string
 }

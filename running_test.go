@@ -42,7 +42,12 @@ func runIn(t testing.TB, storage string, s *signer, caddyfile string) *running {
 // load makes the running Caddy take another configuration.
 func (c *running) load(caddyfile string) error {
 	c.t.Helper()
-	raw, err := json.Marshal(c.config(caddyfile))
+	return c.loadConfig(c.config(caddyfile))
+}
+
+func (c *running) loadConfig(cfg *caddy.Config) error {
+	c.t.Helper()
+	raw, err := json.Marshal(cfg)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -2,52 +2,46 @@ package gatehouse
 
 import (
 	"context"
+	"net/http"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Whether the token was remembered, as a span tells it.
+// Attributes of the span that Caddy's `tracing` began.
+const (
+	attributeOutcome = "gatehouse.outcome"
+	attributeCode    = "gatehouse.code"
+	attributeRule    = "gatehouse.rule"
+	attributeCache   = "gatehouse.cache"
+)
+
+// What became of the look into the memory of tokens.
 const (
 	cacheHit  = "hit"
 	cacheMiss = "miss"
 )
 
-// traceVerdict puts what was decided on the span that Caddy's `tracing` has
-// begun. It costs nothing where no span is recorded.
-func traceVerdict(ctx context.Context, p privacy, let admission, no *refusal) {
-	span := trace.SpanFromContext(ctx)
+// trace tells the request's span what was decided. Without one that is recorded
+// it takes no memory.
+func (g *gate) trace(r *http.Request, let admission, no *refusal) {
+	span := trace.SpanFromContext(r.Context())
 	if !span.IsRecording() {
 		return
 	}
-	span.SetAttributes(attribute.String("gatehouse.outcome", outcomeOf(let, no)))
 	if no == nil {
+		span.SetAttributes(attribute.String(attributeOutcome, outcomeOf(let, no)))
 		return
 	}
-	span.SetAttributes(attribute.String("gatehouse.code", string(no.code)))
-	if rule := p.rule(no.rule); rule != "" {
-		span.SetAttributes(attribute.String("gatehouse.rule", rule))
+	span.SetAttributes(attribute.String(attributeOutcome, outcomeOf(let, no)), attribute.String(attributeCode, string(no.code)))
+	if rule := g.teller.privacy.rule(no.rule); rule != "" {
+		span.SetAttributes(attribute.String(attributeRule, label(rule)))
 	}
 }
 
-// traceCache tells of a token that was looked at.
+// traceCache tells the span whether a token's signature had to be checked.
 func traceCache(ctx context.Context, result string) {
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
-		span.SetAttributes(attribute.String("gatehouse.cache", result))
+		span.SetAttributes(attribute.String(attributeCache, result))
 	}
-}
-
-// outcomeOf is what became of a request, in one of the words of the metrics.
-func outcomeOf(let admission, no *refusal) string {
-	switch {
-	case no != nil && no.code == codeHidden:
-		return outcomeHidden
-	case no != nil:
-		return outcomeRefused
-	case let.preflight:
-		return outcomePreflight
-	case let.open:
-		return outcomePublic
-	}
-	return outcomePassed
 }
