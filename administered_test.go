@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // administered is a running Caddy with its admin endpoint.
@@ -36,22 +35,7 @@ func (c *administered) load(caddyfile string) error {
 	c.t.Helper()
 	cfg := c.config(caddyfile)
 	cfg.Admin.Disabled, cfg.Admin.Listen = false, c.admin
-	raw, err := json.Marshal(cfg)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	if err := caddy.Load(raw, true); err != nil {
-		return err
-	}
-	app, err := caddy.ActiveContext().App("http")
-	if err != nil {
-		return err
-	}
-	for _, server := range app.(*caddyhttp.App).Servers {
-		c.server = server
-	}
-	c.gate = findGate(c.server.Routes)
-	return nil
+	return c.loadConfig(cfg)
 }
 
 // end closes the admin endpoint too, which Caddy keeps when it stops.

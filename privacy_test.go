@@ -94,11 +94,7 @@ func runLogged(t *testing.T, s *signer, file, caddyfile string) *running {
 	cfg.Logging.Logs["default"].WriterRaw = writer
 	cfg.Logging.Logs["default"].EncoderRaw = json.RawMessage(`{"format":"json"}`)
 	cfg.Logging.Logs["default"].Level = "DEBUG"
-	raw, err := json.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.loadJSON(raw); err != nil {
+	if err := c.loadConfig(cfg); err != nil {
 		t.Fatal(err)
 	}
 	return c

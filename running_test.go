@@ -45,17 +45,13 @@ func (c *running) load(caddyfile string) error {
 	return c.loadConfig(c.config(caddyfile))
 }
 
+// loadConfig is load for a whole configuration.
 func (c *running) loadConfig(cfg *caddy.Config) error {
 	c.t.Helper()
 	raw, err := json.Marshal(cfg)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return c.loadJSON(raw)
-}
-
-// loadJSON is load for a whole configuration.
-func (c *running) loadJSON(raw []byte) error {
 	if err := caddy.Load(raw, true); err != nil {
 		return err
 	}
