@@ -87,18 +87,11 @@ func stateOf(name string) fileState {
 
 // pollAddressFiles keeps files current until ctx ends.
 func pollAddressFiles(ctx context.Context, files map[string]*addressFile, log *zap.Logger) {
-	ticker := time.NewTicker(addressFilePoll)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			for _, f := range files {
-				f.refresh(log)
-			}
+	every(ctx, addressFilePoll, func() {
+		for _, f := range files {
+			f.refresh(log)
 		}
-	}
+	})
 }
 
 // readAddressFile reads one address, prefix or range (first-last) a line; #

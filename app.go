@@ -41,7 +41,6 @@ type App struct {
 	events    *emitter // nil: nobody is told
 	recent    *recentRefusals
 	fixed     *fixedIssuers
-	ctx       caddy.Context
 
 	stop    context.CancelFunc
 	running []chan struct{} // closed when what Start began has ended
@@ -64,7 +63,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.meters, err = newMeters(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	a.outages, a.recent, a.fixed, a.ctx = new(outages), newRecentRefusals(), new(fixedIssuers), ctx
+	a.outages, a.recent, a.fixed = new(outages), newRecentRefusals(), new(fixedIssuers)
 	a.events, err = newEmitter(ctx, a.log)
 	return err
 }
@@ -80,7 +79,7 @@ func (a *App) Start() error {
 	a.stop = cancel
 	a.events.start()
 	if len(a.remotes) > 0 {
-		watch := newStaleWatch(a.remotes, a.events.from(a.ctx))
+		watch := newStaleWatch(a.remotes, a.events)
 		a.run(func() { watch.run(ctx) })
 	}
 	if a.builtin != nil {
@@ -106,6 +105,20 @@ func (a *App) run(f func()) {
 		defer close(ended)
 		f()
 	}()
+}
+
+// every calls f at each interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, f func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			f()
+		}
+	}
 }
 
 // Stop ends what Start began for this configuration alone. Key sets go on as

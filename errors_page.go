@@ -35,7 +35,7 @@ type teller struct {
 	onRefusal string
 	privacy   privacy
 	outages   *outages
-	events    eventSource
+	events    *emitter        // nil: nobody is told
 	recent    *recentRefusals // nil: none are kept
 }
 

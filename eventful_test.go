@@ -105,7 +105,7 @@ func (s *eventfulSite) harm(f func() error) {
 // settle waits until all events so far are heard.
 func (s *eventfulSite) settle() {
 	heard := make(chan struct{})
-	s.app.events.from(s.app.ctx).emit(barrier, map[string]any{"heard": heard})
+	s.app.events.emit(barrier, map[string]any{"heard": heard})
 	<-heard
 }
 

@@ -36,7 +36,10 @@ const (
 // refusal from being sent, nor make a flood of them expensive. A nil emitter emits
 // nothing.
 type emitter struct {
-	app   *caddyevents.App
+	app *caddyevents.App
+	// ctx names no module: that of Provision names, once that is over, whatever
+	// module Caddy loaded next.
+	ctx   caddy.Context
 	log   *zap.Logger
 	queue chan event
 	// live is set once the whole configuration runs. Before that the events app
@@ -51,7 +54,6 @@ type emitter struct {
 
 // event waits for its handlers.
 type event struct {
-	ctx  caddy.Context
 	name string
 	data map[string]any
 }
@@ -62,7 +64,7 @@ func newEmitter(ctx caddy.Context, log *zap.Logger) (*emitter, error) {
 		return nil, fmt.Errorf("getting the events app: %w", err)
 	}
 	e := &emitter{
-		app: module.(*caddyevents.App), log: log, queue: make(chan event, eventQueue),
+		app: module.(*caddyevents.App), ctx: caddy.Context{Context: ctx.Context}, log: log, queue: make(chan event, eventQueue),
 		quit: make(chan struct{}), abandoned: make(chan struct{}), ended: make(chan struct{}),
 	}
 	return e, e.app.On("started", e)
@@ -140,33 +142,21 @@ func (e *emitter) deliver(ev event) {
 	if lost := e.lost.Swap(0); lost > 0 {
 		e.log.Warn("events were lost: their handlers are too slow", zap.Uint64("lost", lost))
 	}
-	e.app.Emit(ev.ctx, ev.name, ev.data)
-}
-
-// eventSource is an emitter for one gate, or for the app. The zero value emits nothing.
-type eventSource struct {
-	*emitter
-	ctx caddy.Context
-}
-
-// from leaves out which module emits: Caddy's context names, once Provision is
-// over, whatever module was loaded next.
-func (e *emitter) from(ctx caddy.Context) eventSource {
-	return eventSource{e, caddy.Context{Context: ctx.Context}}
+	e.app.Emit(e.ctx, ev.name, ev.data)
 }
 
 // wants says whether anybody would notice the event: ask before its data is
 // gathered.
-func (s eventSource) wants(name string) bool {
-	return s.emitter != nil && s.live.Load() && s.app.ShouldEmit(name)
+func (e *emitter) wants(name string) bool {
+	return e != nil && e.live.Load() && e.app.ShouldEmit(name)
 }
 
 // emit never waits. Handlers may change the data.
-func (s eventSource) emit(name string, data map[string]any) {
+func (e *emitter) emit(name string, data map[string]any) {
 	select {
-	case s.queue <- event{s.ctx, name, data}:
+	case e.queue <- event{name, data}:
 	default:
-		s.lost.Add(1)
+		e.lost.Add(1)
 	}
 }
 

@@ -23,10 +23,10 @@ type keyState interface {
 type staleWatch struct {
 	sets   []keyState
 	told   map[string]bool // by issuer
-	events eventSource
+	events *emitter
 }
 
-func newStaleWatch(sets map[poolKey]*keyset.Remote, events eventSource) *staleWatch {
+func newStaleWatch(sets map[poolKey]*keyset.Remote, events *emitter) *staleWatch {
 	w := &staleWatch{told: make(map[string]bool), events: events}
 	for _, set := range sets {
 		w.sets = append(w.sets, set)
@@ -36,16 +36,7 @@ func newStaleWatch(sets map[poolKey]*keyset.Remote, events eventSource) *staleWa
 
 // run looks until ctx ends.
 func (w *staleWatch) run(ctx context.Context) {
-	ticker := time.NewTicker(keysInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			w.look()
-		}
-	}
+	every(ctx, keysInterval, w.look)
 }
 
 func (w *staleWatch) look() {

@@ -348,7 +348,7 @@ func TestKeysStaleIsToldOnce(t *testing.T) {
 	s, heard := eventSite(t, eventKeysStale, "")
 	first, second := &fakeKeys{keyset.Status{Issuer: testIssuer}}, &fakeKeys{keyset.Status{Issuer: testIssuer}}
 	one, other := &first.is, &second.is
-	watch := &staleWatch{sets: []keyState{first, second}, told: map[string]bool{}, events: s.app.events.from(s.app.ctx)}
+	watch := &staleWatch{sets: []keyState{first, second}, told: map[string]bool{}, events: s.app.events}
 	step := func(name string, want int, change func()) []caddy.Event {
 		t.Helper()
 		change()

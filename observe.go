@@ -80,18 +80,11 @@ const observeWarning = "this gate only observes: it lets every request pass; tak
 
 // remindOfObserving repeats what was warned of at load, until ctx ends.
 func remindOfObserving(ctx context.Context, gates []*observedGate, log *zap.Logger) {
-	ticker := time.NewTicker(observeReminder)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			for _, gate := range gates {
-				log.Warn(observeWarning, zap.String("source", gate.source), zap.Uint64("would_be_refused", gate.refused.Load()))
-			}
+	every(ctx, observeReminder, func() {
+		for _, gate := range gates {
+			log.Warn(observeWarning, zap.String("source", gate.source), zap.Uint64("would_be_refused", gate.refused.Load()))
 		}
-	}
+	})
 }
 
 // observedGate is a gate with `observe`, as the reminder knows it.

@@ -268,7 +268,7 @@ func (g *Gatehouse) compileTeller(ctx caddy.Context, app *App, sources tokenSour
 	}
 	t := newTeller(log, pages, challenge, config.Detail, sources)
 	t.onRefusal = g.OnRefusal
-	t.privacy, t.outages, t.recent, t.events = g.compilePrivacy(app), app.outages, app.recent, app.events.from(ctx)
+	t.privacy, t.outages, t.recent, t.events = g.compilePrivacy(app), app.outages, app.recent, app.events
 	t.formats, t.buffers, t.framed = formats, app.buffers, len(opts.FrameAncestors) > 0
 	return t, nil
 }

@@ -29,7 +29,7 @@ type rehearsal struct {
 func (g *gate) rehearse(with *rehearsal) *gate {
 	out, told := *g, *g.teller
 	nothing := zap.NewNop()
-	told.log, told.events, told.recent = nothing, eventSource{}, nil
+	told.log, told.events, told.recent = nothing, nil, nil
 	out.teller, out.log, out.headers.log = &told, nothing, nothing
 	out.rules.observed = make([]*requirement, 0, len(g.rules.observed))
 	for _, q := range g.rules.observed {
